@@ -1,0 +1,22 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "unbraid/core/torch.h"
+
+namespace unbraid {
+
+/// Tensors by modality, in the order of the model's modalities. An undefined tensor: absent.
+using ModalityTensors = std::vector<torch::Tensor>;
+
+/// B samples, stacked.
+struct Batch {
+  ModalityTensors inputs;   // each [B, …], float
+  torch::Tensor target;     // [B, …], as the task wants it
+  std::vector<std::string> ids;
+
+  [[nodiscard]] int64_t size() const { return static_cast<int64_t>(ids.size()); }
+};
+
+}  // namespace unbraid

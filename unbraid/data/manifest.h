@@ -1,0 +1,37 @@
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace unbraid {
+
+/// "train", "val" or "test".
+enum class Split { kTrain, kVal, kTest };
+std::string_view name_of(Split split);
+/// Throws an Error with kUsage on any other name.
+Split split_named(std::string_view name);
+
+/// A row of a manifest; `cells` in the order of the modalities asked for.
+struct ManifestRow {
+  std::string id;
+  Split split = Split::kTrain;
+  std::string label;
+  std::vector<std::string> cells;
+  size_t line = 0;
+};
+
+/// A manifest: CSV as of RFC 4180 with the header `id,split,label,<modality>…` in any order of
+/// columns, UTF-8 with or without a byte-order mark. Paths are relative to the manifest's folder.
+struct Manifest {
+  std::string path;
+  std::vector<ManifestRow> rows;
+
+  /// Reads the columns of `modalities`; others are ignored. Throws DataError naming file and line for
+  /// anything malformed: a missing column, a wrong number of fields, an open quote, a duplicate id,
+  /// an unknown split, an empty id or label.
+  static Manifest read(const std::string& path, const std::vector<std::string>& modalities);
+};
+
+}  // namespace unbraid

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "unbraid/core/options.h"
+#include "unbraid/core/random.h"
+#include "unbraid/core/torch.h"
+
+namespace unbraid {
+
+/// What a sample's random choices may depend on.
+struct SampleContext {
+  uint64_t seed = 0;
+  uint64_t epoch = 0;
+  std::string_view id;
+  bool training = false;  // random augmentation on; off: the same tensor at every call
+
+  [[nodiscard]] RandomStream random(std::string_view purpose) const {
+    return RandomStream::of(seed, epoch, id, purpose);
+  }
+};
+
+/// Turns one manifest cell of one modality into the tensor that its encoder sees, in two steps, so
+/// that the first can be cached: `decode` depends on the cell and the settings alone, `transform`
+/// holds everything random and all that is cheap. Thread-safe; failures are a DataError that names
+/// the file and the reason.
+class Decoder {
+ public:
+  virtual ~Decoder() = default;
+
+  /// Throws when `cell` cannot be decoded for a reason visible without decoding it (a missing file,
+  /// a row number out of range).
+  virtual void check(const std::string& cell) const = 0;
+  [[nodiscard]] virtual torch::Tensor decode(const std::string& cell) const = 0;
+  [[nodiscard]] virtual torch::Tensor transform(const torch::Tensor& decoded,
+                                                const SampleContext& context) const = 0;
+};
+
+/// Reads `kind` and its keys from a [modalities.NAME] table ("encoder" excepted) and builds the
+/// decoder. `kind` is "audio", "image" or "array".
+std::shared_ptr<const Decoder> make_decoder(Options& options);
+
+}  // namespace unbraid
