@@ -72,7 +72,7 @@ Value to_value(const T& data) {
   }
 }
 
-std::string in_words(const Options::Range& range, const char* kind) {
+std::string in_words(const Range& range, const char* kind) {
   if (std::isfinite(range.min) && std::isfinite(range.max)) {
     return fmt::format("{} {} {} and at most {}", kind, range.open_min ? "above" : "of at least",
                        range.min, range.max);
@@ -83,7 +83,7 @@ std::string in_words(const Options::Range& range, const char* kind) {
   return std::isfinite(range.max) ? fmt::format("{} of at most {}", kind, range.max) : kind;
 }
 
-bool inside(const Options::Range& range, double value) {
+bool inside(const Range& range, double value) {
   return std::isfinite(value) && value <= range.max &&
          (range.open_min ? value > range.min : value >= range.min);
 }

@@ -34,17 +34,18 @@ const Value* find(const Value::Table& table, std::string_view key);
 /// Replaces or appends.
 void assign(Value::Table& table, const std::string& key, Value value);
 
+/// The numbers that a key allows.
+struct Range {
+  double min = -std::numeric_limits<double>::infinity();
+  double max = std::numeric_limits<double>::infinity();
+  bool open_min = false;  // the minimum itself is excluded
+};
+
 /// A strict view of one table of a recipe. Every getter checks type and range, and notes the key as
 /// known and the value in a resolved copy; `finish` then refuses what nobody asked for. All failures
 /// are a RecipeError that names the place, the key, what was expected and what was found.
 class Options {
  public:
-  struct Range {
-    double min = -std::numeric_limits<double>::infinity();
-    double max = std::numeric_limits<double>::infinity();
-    bool open_min = false;  // the minimum itself is excluded
-  };
-
   /// `path` is the dotted name of the table, empty for the root.
   explicit Options(const Value& table, std::string path = "");
 

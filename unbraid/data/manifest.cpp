@@ -1,0 +1,1 @@
+#include "unbraid/data/manifest.h"
