@@ -104,9 +104,7 @@ size_t edit_distance(std::string_view left, std::string_view right) {
 
 }  // namespace
 
-Value Value::table(std::string origin) {
-  return {std::make_shared<Table>(), std::move(origin)};
-}
+Value Value::table(std::string origin) { return {std::make_shared<Table>(), std::move(origin)}; }
 
 const Value* find(const Value::Table& table, std::string_view key) {
   const auto entry = std::find_if(table.begin(), table.end(),
@@ -154,8 +152,8 @@ std::string Options::full_name(const std::string& key) const {
 RecipeError Options::error(const std::string& key, const std::string& what) const {
   const Value* value = find(*given_, key);
   const std::string& origin = value != nullptr ? value->origin : origin_;
-  return RecipeError(fmt::format("{}{}{}: {}", origin, origin.empty() ? "" : ": ", full_name(key),
-                                 what));
+  return RecipeError(
+      fmt::format("{}{}{}: {}", origin, origin.empty() ? "" : ": ", full_name(key), what));
 }
 
 RecipeError Options::missing(const std::string& key, const std::string& expected) const {
@@ -222,8 +220,9 @@ std::string Options::choice(const std::string& key, const std::vector<std::strin
   const std::string value = text(key, std::move(fallback));
   if (std::find(allowed.begin(), allowed.end(), value) == allowed.end()) {
     const std::string close = nearest(value, allowed);
-    throw error(key, fmt::format("expected {}, got \"{}\"{}", expected, value,
-                                 close.empty() ? "" : fmt::format("; did you mean \"{}\"?", close)));
+    throw error(key,
+                fmt::format("expected {}, got \"{}\"{}", expected, value,
+                            close.empty() ? "" : fmt::format("; did you mean \"{}\"?", close)));
   }
   return value;
 }
@@ -293,6 +292,11 @@ bool Options::has(const std::string& key) const { return find(*given_, key) != n
 bool Options::is_integer(const std::string& key) const {
   const Value* value = find(*given_, key);
   return value != nullptr && std::holds_alternative<int64_t>(value->data);
+}
+
+bool Options::is_list(const std::string& key) const {
+  const Value* value = find(*given_, key);
+  return value != nullptr && std::holds_alternative<Value::List>(value->data);
 }
 
 std::vector<std::string> Options::keys() const {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <memory>
@@ -18,7 +19,8 @@ namespace unbraid {
 /// A value of a recipe and the place it was given at.
 struct Value {
   using List = std::vector<Value>;
-  /// In the order of the file. Shared, so that a handle to a table stays good while its parent grows.
+  /// In the order of the file. Shared, so that a handle to a table stays good while its parent
+  /// grows.
   using Table = std::vector<std::pair<std::string, Value>>;
   using TablePointer = std::shared_ptr<Table>;
 
@@ -42,8 +44,8 @@ struct Range {
 };
 
 /// A strict view of one table of a recipe. Every getter checks type and range, and notes the key as
-/// known and the value in a resolved copy; `finish` then refuses what nobody asked for. All failures
-/// are a RecipeError that names the place, the key, what was expected and what was found.
+/// known and the value in a resolved copy; `finish` then refuses what nobody asked for. All
+/// failures are a RecipeError that names the place, the key, what was expected and what was found.
 class Options {
  public:
   /// `path` is the dotted name of the table, empty for the root.
@@ -73,6 +75,7 @@ class Options {
 
   [[nodiscard]] bool has(const std::string& key) const;
   [[nodiscard]] bool is_integer(const std::string& key) const;
+  [[nodiscard]] bool is_list(const std::string& key) const;
   /// Names of the keys given, in the order of the file.
   [[nodiscard]] std::vector<std::string> keys() const;
   /// Throws when a key was given that no getter asked for, naming the nearest known one.
@@ -101,6 +104,17 @@ class Options {
   Value::TablePointer resolved_;
   std::shared_ptr<std::set<std::string>> known_;
 };
+
+/// The row of a table of named implementations that the key "type" names.
+template <typename Table>
+const typename Table::value_type& choose(Options& options, const Table& table) {
+  std::vector<std::string> types;
+  for (const auto& row : table) {
+    types.emplace_back(row.type);
+  }
+  const std::string type = options.choice("type", types);
+  return table[static_cast<size_t>(std::find(types.begin(), types.end(), type) - types.begin())];
+}
 
 /// The candidate with the smallest edit distance to `word`, or "" when none is close.
 std::string nearest(std::string_view word, const std::vector<std::string>& candidates);

@@ -1,0 +1,24 @@
+#pragma once
+
+#include "unbraid/methods/method.h"
+
+namespace unbraid {
+
+/// L + alpha * sum_m L_m, nothing cut: joint training with the unimodal losses of the same fusion
+/// module beside it. `alpha` (default 1) is at least 0.
+class Auxiliary : public Method {
+ public:
+  explicit Auxiliary(double alpha) : alpha_(alpha) {}
+  [[nodiscard]] std::string name() const override { return "auxiliary"; }
+  [[nodiscard]] GradientRoute route() const override { return GradientRoute::auxiliary(alpha_); }
+
+  static std::shared_ptr<Method> read(Options& options,
+                                      const std::vector<std::string>& /*modalities*/) {
+    return std::make_shared<Auxiliary>(options.number("alpha", 1.0, {.min = 0.0}));
+  }
+
+ private:
+  double alpha_;
+};
+
+}  // namespace unbraid

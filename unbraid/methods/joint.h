@@ -1,0 +1,20 @@
+#pragma once
+
+#include "unbraid/methods/method.h"
+
+namespace unbraid {
+
+/// Vanilla joint training: the multimodal loss trains everything. What the other methods are
+/// compared with.
+class Joint : public Method {
+ public:
+  [[nodiscard]] std::string name() const override { return "joint"; }
+  [[nodiscard]] GradientRoute route() const override { return GradientRoute::joint(); }
+
+  static std::shared_ptr<Method> read(Options& /*options*/,
+                                      const std::vector<std::string>& /*modalities*/) {
+    return std::make_shared<Joint>();
+  }
+};
+
+}  // namespace unbraid

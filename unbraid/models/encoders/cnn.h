@@ -1,0 +1,28 @@
+#pragma once
+
+#include <vector>
+
+#include "unbraid/models/encoders/encoder.h"
+
+namespace unbraid {
+
+/// A small convolutional network: 3x3 convolutions of stride 2, each with BatchNorm and ReLU, then
+/// the global average. [B, in_channels, H, W] or [B, N, …] → [B, channels.back()]. Parameters:
+/// conv1.weight, bn1.{weight,bias,running_mean,running_var,num_batches_tracked}, conv2.….
+class Cnn : public Encoder {
+ public:
+  Cnn(int64_t in_channels, std::vector<int64_t> channels);
+  torch::Tensor forward(const torch::Tensor& input) override;
+  [[nodiscard]] int64_t feature_size() const override { return channels_.back(); }
+
+  static EncoderBuilder read(Options& options);
+
+ private:
+  torch::Tensor encode(torch::Tensor x);
+
+  std::vector<int64_t> channels_;
+  std::vector<torch::nn::Conv2d> convolutions_;
+  std::vector<torch::nn::BatchNorm2d> norms_;
+};
+
+}  // namespace unbraid

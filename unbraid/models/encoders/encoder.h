@@ -1,0 +1,29 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "unbraid/core/options.h"
+#include "unbraid/core/torch.h"
+
+namespace unbraid {
+
+/// Turns the inputs of one modality into features.
+class Encoder : public torch::nn::Module {
+ public:
+  /// [B, …] → [B, feature_size()].
+  virtual torch::Tensor forward(const torch::Tensor& input) = 0;
+  [[nodiscard]] virtual int64_t feature_size() const = 0;
+};
+
+using EncoderBuilder = std::function<std::shared_ptr<Encoder>()>;
+
+/// Reads `type` and its keys from a recipe's `encoder` table.
+EncoderBuilder read_encoder(Options& options);
+
+/// Runs `encode` on images [B, C, H, W], or on clips of N frames [B, N, C, H, W] frame by frame,
+/// averaging the features of a clip.
+torch::Tensor encode_frames(const torch::Tensor& input,
+                            const std::function<torch::Tensor(const torch::Tensor&)>& encode);
+
+}  // namespace unbraid

@@ -1,0 +1,36 @@
+#include "unbraid/models/fusions/concat.h"
+
+#include <numeric>
+
+namespace unbraid {
+
+ConcatFusion::ConcatFusion(const FusionShape& shape) : feature_sizes_(shape.feature_sizes) {
+  const int64_t inputs = std::accumulate(feature_sizes_.begin(), feature_sizes_.end(), int64_t{0});
+  fc_out_ = register_module("fc_out", torch::nn::Linear(inputs, shape.outputs));
+}
+
+torch::Tensor ConcatFusion::forward(const ModalityTensors& features) {
+  std::vector<torch::Tensor> present;
+  std::vector<torch::Tensor> columns;
+  int64_t offset = 0;
+  for (size_t m = 0; m < feature_sizes_.size(); ++m) {
+    if (features.at(m).defined()) {
+      present.push_back(features[m]);
+      columns.push_back(fc_out_->weight.narrow(1, offset, feature_sizes_[m]));
+    }
+    offset += feature_sizes_[m];
+  }
+  TORCH_CHECK(!present.empty(), "[concat] expected at least one feature, got none");
+  if (present.size() == 1) {
+    return torch::linear(present[0], columns[0], fc_out_->bias);
+  }
+  const bool complete = present.size() == feature_sizes_.size();
+  return torch::linear(torch::cat(present, 1), complete ? fc_out_->weight : torch::cat(columns, 1),
+                       fc_out_->bias);
+}
+
+FusionBuilder ConcatFusion::read(Options& /*options*/) {
+  return [](const FusionShape& shape) { return std::make_shared<ConcatFusion>(shape); };
+}
+
+}  // namespace unbraid

@@ -1,0 +1,48 @@
+#include "unbraid/models/fusions/film.h"
+
+#include <fmt/format.h>
+
+#include "unbraid/core/autocast.h"
+
+namespace unbraid {
+
+FilmFusion::FilmFusion(const FusionShape& shape) {
+  check_at_most_two("film", shape);
+  size_ = shape.feature_sizes.front();
+  if (shape.feature_sizes.back() != size_) {
+    throw RecipeError(fmt::format("[film] expected features of one size, got {} and {}", size_,
+                                  shape.feature_sizes.back()));
+  }
+  fc_ = register_module("fc", torch::nn::Linear(size_ * size_, size_));
+  fc_out_ = register_module("fc_out", torch::nn::Linear(size_, shape.outputs));
+}
+
+torch::Tensor FilmFusion::forward(const ModalityTensors& features) {
+  torch::Tensor left = features.front();
+  torch::Tensor right = features.back();
+  TORCH_CHECK(left.defined() || right.defined(), "[film] expected at least one feature, got none");
+  left = left.defined() ? left : right;
+  right = right.defined() ? right : left;
+  if (!torch::GradMode::is_enabled() || !fc_->weight.requires_grad()) {
+    return bilinear_forms(left, right);
+  }
+  return fc_out_->forward(fc_->forward((left.unsqueeze(2) * right.unsqueeze(1)).flatten(1)));
+}
+
+torch::Tensor FilmFusion::bilinear_forms(const torch::Tensor& left, const torch::Tensor& right) {
+  // In the parameters' own precision: the product of two maps rounded to bfloat16 would be coarser
+  // than either.
+  const AutocastGuard full_precision(left.device().type(), false);
+  const auto dtype = fc_->weight.scalar_type();
+  const torch::Tensor forms =
+      torch::matmul(fc_out_->weight, fc_->weight).view({-1, size_, size_});  // [outputs, d, d]
+  const torch::Tensor bias = torch::linear(fc_->bias, fc_out_->weight, fc_out_->bias);
+  const torch::Tensor half = torch::matmul(left.to(dtype).unsqueeze(0), forms);  // [outputs, B, d]
+  return (half * right.to(dtype)).sum(2).t() + bias;
+}
+
+FusionBuilder FilmFusion::read(Options& /*options*/) {
+  return [](const FusionShape& shape) { return std::make_shared<FilmFusion>(shape); };
+}
+
+}  // namespace unbraid

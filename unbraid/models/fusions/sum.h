@@ -1,0 +1,20 @@
+#pragma once
+
+#include "unbraid/models/fusions/fusion.h"
+
+namespace unbraid {
+
+/// y = sum_m (W_m z_m + b_m); alone: W_m z_m + b_m.
+/// Parameters: fc_<modality>.{weight [outputs, feature size], bias [outputs]}.
+class SumFusion : public Fusion {
+ public:
+  explicit SumFusion(const FusionShape& shape);
+  torch::Tensor forward(const ModalityTensors& features) override;
+
+  static FusionBuilder read(Options& options);
+
+ private:
+  std::vector<torch::nn::Linear> branches_;
+};
+
+}  // namespace unbraid

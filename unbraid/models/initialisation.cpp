@@ -1,0 +1,46 @@
+#include "unbraid/models/initialisation.h"
+
+#include <cmath>
+#include <optional>
+#include <string>
+
+#include "unbraid/core/random.h"
+
+namespace unbraid {
+namespace {
+
+void draw_normal(torch::Tensor& weight, double deviation, uint64_t seed, const std::string& name) {
+  auto generator =
+      at::detail::createCPUGenerator(RandomStream::of(seed, 0, name, "initialise").bits());
+  weight.copy_(torch::empty(weight.sizes(), torch::kFloat).normal_(0.0, deviation, generator));
+}
+
+void zero(torch::Tensor& bias) {
+  if (bias.defined()) {
+    bias.zero_();
+  }
+}
+
+}  // namespace
+
+void initialise(torch::nn::Module& module, uint64_t seed) {
+  const torch::NoGradGuard no_grad;
+  for (const auto& entry : module.named_modules()) {
+    torch::nn::Module& layer = *entry.value();
+    if (auto* linear = layer.as<torch::nn::Linear>()) {
+      const auto fans = linear->weight.size(0) + linear->weight.size(1);
+      draw_normal(linear->weight, std::sqrt(2.0 / static_cast<double>(fans)), seed, entry.key());
+      zero(linear->bias);
+    } else if (auto* convolution = layer.as<torch::nn::Conv2d>()) {
+      const auto fan_out = convolution->weight.numel() / convolution->weight.size(1);
+      draw_normal(convolution->weight, std::sqrt(2.0 / static_cast<double>(fan_out)), seed,
+                  entry.key());
+      zero(convolution->bias);
+    } else if (auto* norm = layer.as<torch::nn::BatchNorm2d>()) {
+      norm->weight.fill_(1.0);
+      zero(norm->bias);
+    }
+  }
+}
+
+}  // namespace unbraid

@@ -1,0 +1,205 @@
+#include "unbraid/routing/routed_backward.h"
+
+#include <vector>
+
+namespace unbraid {
+namespace {
+
+/// While it lives, no gradient reaches the parameters of `module`.
+class CutParameters {
+ public:
+  CutParameters(torch::nn::Module& module, bool cut) {
+    if (!cut) {
+      return;
+    }
+    for (torch::Tensor& parameter : module.parameters()) {
+      if (parameter.requires_grad()) {
+        parameter.set_requires_grad(false);
+        cut_.push_back(parameter);
+      }
+    }
+  }
+  ~CutParameters() {
+    for (torch::Tensor& parameter : cut_) {
+      parameter.set_requires_grad(true);
+    }
+  }
+  CutParameters(const CutParameters&) = delete;
+  CutParameters& operator=(const CutParameters&) = delete;
+
+ private:
+  std::vector<torch::Tensor> cut_;
+};
+
+/// Puts the buffers of `module` (running statistics) back when it dies. Backward must be over by
+/// then: it may still read them.
+class KeptBuffers {
+ public:
+  KeptBuffers(torch::nn::Module& module, bool keep) {
+    if (keep) {
+      buffers_ = module.buffers();
+      for (const torch::Tensor& buffer : buffers_) {
+        saved_.push_back(buffer.detach().clone());
+      }
+    }
+  }
+  ~KeptBuffers() {
+    const torch::NoGradGuard no_grad;
+    for (size_t i = 0; i < buffers_.size(); ++i) {
+      buffers_[i].copy_(saved_[i]);
+    }
+  }
+  KeptBuffers(const KeptBuffers&) = delete;
+  KeptBuffers& operator=(const KeptBuffers&) = delete;
+
+ private:
+  std::vector<torch::Tensor> buffers_;
+  std::vector<torch::Tensor> saved_;
+};
+
+struct LossPass {
+  torch::Tensor output;
+  torch::Tensor loss;
+};
+
+class RoutedStep {
+ public:
+  RoutedStep(MultimodalModelImpl& model, const LossFunction& loss, const GradientRoute& route,
+             double scale)
+      : model_(model),
+        loss_(loss),
+        route_(route),
+        scale_(scale),
+        encoded_(model.size()),
+        features_(model.size()),
+        gradients_(model.size()) {
+    for (const torch::Tensor& parameter : model.fusion().parameters()) {
+      if (parameter.requires_grad()) {
+        fusion_parameters_.push_back(parameter);
+      }
+    }
+  }
+
+  RoutedResult run(const ModalityTensors& inputs) {
+    RoutedResult result;
+    result.output_alone.resize(model_.size());
+    result.loss_alone.resize(model_.size());
+    // Encoders that wait for the multimodal loss come last: their graphs stay alive meanwhile.
+    for (const bool waiting : {false, true}) {
+      for (size_t m = 0; m < model_.size(); ++m) {
+        if (inputs[m].defined() && waits(m) == waiting) {
+          encode(m, inputs[m]);
+          unimodal(m, result);
+          if (!waiting) {
+            backward_encoder(m);
+          }
+        }
+      }
+    }
+    if (route_.has_multimodal_loss()) {
+      multimodal(result);
+      for (size_t m = 0; m < model_.size(); ++m) {
+        backward_encoder(m);
+      }
+    }
+    return result;
+  }
+
+ private:
+  [[nodiscard]] bool waits(size_t m) const { return route_.multimodal_to_encoder[m] != 0; }
+
+  void encode(size_t m, const torch::Tensor& input) {
+    const torch::AutoGradMode mode(route_.reaches_encoder(m));
+    encoded_[m] = model_.encode(m, input);
+    at::autocast::clear_cache();
+    features_[m] = encoded_[m].detach();
+  }
+
+  void unimodal(size_t m, RoutedResult& result) {
+    if (!route_.has_unimodal_loss(m)) {
+      return;
+    }
+    ModalityTensors features(model_.size());
+    features[m] = features_[m];
+    const KeptBuffers kept(model_.fusion(), route_.unimodal_to_fusion == 0);
+    const LossPass pass =
+        backward_fusion(features, route_.unimodal_to_fusion, route_.unimodal_to_encoder);
+    result.output_alone[m] = pass.output;
+    result.loss_alone[m] = pass.loss;
+  }
+
+  void multimodal(RoutedResult& result) {
+    const LossPass pass =
+        backward_fusion(features_, route_.multimodal_to_fusion, route_.multimodal_to_encoder);
+    result.output = pass.output;
+    result.loss = pass.loss;
+  }
+
+  /// Runs the fusion module and the loss on `features`, adds to the fusion's gradients and notes
+  /// the weighted gradients of the features.
+  LossPass backward_fusion(const ModalityTensors& features, double fusion_weight,
+                           const ModalityWeights& encoder_weights) {
+    const CutParameters cut(model_.fusion(), fusion_weight == 0);
+    ModalityTensors leaves(features.size());
+    std::vector<torch::Tensor> targets;
+    if (fusion_weight != 0) {
+      targets = fusion_parameters_;
+    }
+    for (size_t m = 0; m < features.size(); ++m) {
+      if (features[m].defined()) {
+        leaves[m] = features[m].detach();
+        if (encoder_weights[m] != 0 && encoded_[m].requires_grad()) {
+          targets.push_back(leaves[m].set_requires_grad(true));
+        }
+      }
+    }
+    const torch::Tensor output = model_.fuse(leaves);
+    at::autocast::clear_cache();
+    const torch::Tensor loss = loss_(output);
+    if (loss.requires_grad() && !targets.empty()) {
+      // The engine scales the fusion's gradients; those of the small features are scaled after it.
+      const double seed = scale_ * (fusion_weight != 0 ? fusion_weight : 1.0);
+      torch::autograd::backward({loss}, {torch::full_like(loss, seed)}, false, false, targets);
+      for (size_t m = 0; m < leaves.size(); ++m) {
+        if (leaves[m].defined() && leaves[m].grad().defined()) {
+          add_gradient(m, leaves[m].grad(), scale_ * encoder_weights[m] / seed);
+        }
+      }
+    }
+    return {output.detach(), loss.detach()};
+  }
+
+  void add_gradient(size_t m, const torch::Tensor& gradient, double weight) {
+    const torch::Tensor weighted = weight == 1.0 ? gradient : gradient * weight;
+    gradients_[m] = gradients_[m].defined() ? gradients_[m] + weighted : weighted;
+  }
+
+  void backward_encoder(size_t m) {
+    if (gradients_[m].defined()) {
+      torch::autograd::backward({encoded_[m]}, {gradients_[m]});
+    }
+    gradients_[m] = torch::Tensor();
+    encoded_[m] = torch::Tensor();
+  }
+
+  MultimodalModelImpl& model_;
+  const LossFunction& loss_;
+  const GradientRoute& route_;
+  double scale_;
+  std::vector<torch::Tensor> fusion_parameters_;
+  ModalityTensors encoded_;   // with their graph, until their backward pass
+  ModalityTensors features_;  // without
+  ModalityTensors gradients_;
+};
+
+}  // namespace
+
+RoutedResult routed_backward(MultimodalModelImpl& model, const ModalityTensors& inputs,
+                             const LossFunction& loss, const GradientRoute& route, double scale) {
+  route.check(model.size());
+  TORCH_CHECK(inputs.size() == model.size(), "[routed_backward] expected ", model.size(),
+              " inputs, got ", inputs.size());
+  return RoutedStep(model, loss, route, scale).run(inputs);
+}
+
+}  // namespace unbraid

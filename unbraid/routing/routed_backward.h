@@ -1,0 +1,38 @@
+#pragma once
+
+#include <functional>
+
+#include "unbraid/core/batch.h"
+#include "unbraid/models/multimodal_model.h"
+#include "unbraid/routing/gradient_route.h"
+
+namespace unbraid {
+
+/// Turns an output of the fusion module into a scalar loss; used for the multimodal loss and for
+/// each unimodal one.
+using LossFunction = std::function<torch::Tensor(const torch::Tensor& output)>;
+
+/// What a routed backward pass computed on its way, without graph. Undefined where the route had no
+/// use for it.
+struct RoutedResult {
+  torch::Tensor output;          // of the fusion module on all features
+  torch::Tensor loss;            // multimodal, a scalar
+  ModalityTensors output_alone;  // by modality
+  ModalityTensors loss_alone;    // by modality, scalars
+};
+
+/// Forward and backward for one batch: adds to the gradients of `model` exactly what `route` says,
+/// times `scale` (for gradient accumulation), and leaves undefined the gradients of what no loss
+/// reaches. Equal to backpropagating each loss in full and picking the parts afterwards, but
+///
+///  - an encoder that the multimodal loss does not reach is finished, its graph freed, before the
+///    next one starts, so that the largest encoder decides the peak memory and not their sum;
+///  - each encoder runs backward once, and gradients that the route drops are never computed;
+///  - a unimodal loss that does not train the fusion module leaves its buffers as they were.
+///
+/// Throws what GradientRoute::check throws.
+RoutedResult routed_backward(MultimodalModelImpl& model, const ModalityTensors& inputs,
+                             const LossFunction& loss, const GradientRoute& route,
+                             double scale = 1.0);
+
+}  // namespace unbraid

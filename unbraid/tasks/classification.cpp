@@ -1,0 +1,103 @@
+#include "unbraid/tasks/classification.h"
+
+#include <algorithm>
+#include <charconv>
+
+#include <fmt/format.h>
+
+namespace unbraid {
+
+Classification::Classification(ClassificationOptions options) : options_(std::move(options)) {}
+
+torch::Tensor Classification::target(const std::string& label) const {
+  const auto& names = options_.class_names;
+  if (!names.empty()) {
+    const auto place = std::find(names.begin(), names.end(), label);
+    if (place == names.end()) {
+      const std::string close = nearest(label, names);
+      throw DataError(fmt::format(
+          "label: expected one of the {} class names of task.classes, got "
+          "\"{}\"{}",
+          names.size(), label, close.empty() ? "" : fmt::format("; did you mean \"{}\"?", close)));
+    }
+    return torch::tensor(static_cast<int64_t>(place - names.begin()));
+  }
+  int64_t number = -1;
+  const char* end = label.data() + label.size();
+  const auto [stop, failure] = std::from_chars(label.data(), end, number);
+  if (failure != std::errc() || stop != end || number < 0 || number >= options_.classes) {
+    throw DataError(fmt::format("label: expected an integer from 0 to {}, got \"{}\"",
+                                options_.classes - 1, label));
+  }
+  return torch::tensor(number);
+}
+
+torch::Tensor Classification::loss(const torch::Tensor& output, const torch::Tensor& target) const {
+  namespace F = torch::nn::functional;
+  auto settings = F::CrossEntropyFuncOptions().label_smoothing(options_.label_smoothing);
+  const torch::Tensor logits =
+      output.scalar_type() == torch::kDouble ? output : output.to(torch::kFloat);
+  if (!options_.class_weights.empty()) {
+    settings.weight(torch::tensor(options_.class_weights, logits.options().requires_grad(false)));
+  }
+  return F::cross_entropy(logits, target, settings);
+}
+
+std::unique_ptr<Metrics> Classification::metrics() const {
+  return std::make_unique<ClassificationMetrics>(options_.classes);
+}
+
+std::shared_ptr<const Task> Classification::read(Options& options) {
+  ClassificationOptions read;
+  if (options.is_integer("classes") || !options.has("classes")) {
+    read.classes = options.integer("classes", std::nullopt, {.min = 2, .max = 1 << 20});
+  } else {
+    read.class_names = options.texts("classes");
+    read.classes = static_cast<int64_t>(read.class_names.size());
+    auto sorted = read.class_names;
+    std::sort(sorted.begin(), sorted.end());
+    if (read.classes < 2 || std::adjacent_find(sorted.begin(), sorted.end()) != sorted.end()) {
+      throw options.error("classes", "expected a number of classes or at least two distinct names");
+    }
+  }
+  read.label_smoothing = options.number("label_smoothing", 0.0, {.min = 0.0, .max = 0.999});
+  read.class_weights = options.numbers("class_weights", std::vector<double>{}, {.min = 0.0});
+  if (!read.class_weights.empty() &&
+      static_cast<int64_t>(read.class_weights.size()) != read.classes) {
+    throw options.error("class_weights",
+                        fmt::format("expected {} weights, one for each class, got {}", read.classes,
+                                    read.class_weights.size()));
+  }
+  return std::make_shared<Classification>(read);
+}
+
+ClassificationMetrics::ClassificationMetrics(int64_t classes)
+    : confusion_(torch::zeros({classes, classes}, torch::kLong)) {}
+
+void ClassificationMetrics::update(const torch::Tensor& output, const torch::Tensor& target) {
+  const int64_t classes = confusion_.size(0);
+  const torch::Tensor cells = target.cpu() * classes + output.argmax(1).cpu();
+  confusion_ += torch::bincount(cells, {}, classes * classes).view({classes, classes});
+}
+
+std::vector<std::pair<std::string, double>> ClassificationMetrics::values() const {
+  const torch::Tensor hits = confusion_.diagonal().to(torch::kDouble);
+  const torch::Tensor seen = (confusion_.sum(0) + confusion_.sum(1)).to(torch::kDouble);
+  const torch::Tensor f1 = (2 * hits / seen).index({seen > 0});
+  return {{"accuracy", hits.sum().item<double>() / confusion_.sum().item<double>()},
+          {"macro_f1", f1.mean().item<double>()}};
+}
+
+std::string ClassificationMetrics::details() const {
+  std::string text = "confusion matrix (rows: targets, columns: predictions)\n";
+  const auto cells = confusion_.accessor<int64_t, 2>();
+  for (int64_t row = 0; row < confusion_.size(0); ++row) {
+    for (int64_t column = 0; column < confusion_.size(1); ++column) {
+      text += fmt::format("{:>6}", cells[row][column]);
+    }
+    text += "\n";
+  }
+  return text;
+}
+
+}  // namespace unbraid

@@ -1,0 +1,25 @@
+#include "unbraid/tasks/task.h"
+
+#include <array>
+
+#include "unbraid/tasks/classification.h"
+
+namespace unbraid {
+namespace {
+
+struct Entry {
+  const char* type;
+  std::shared_ptr<const Task> (*read)(Options&);
+};
+
+constexpr std::array kTasks{
+    Entry{"classification", Classification::read},
+};
+
+}  // namespace
+
+std::shared_ptr<const Task> read_task(Options& options) {
+  return choose(options, kTasks).read(options);
+}
+
+}  // namespace unbraid

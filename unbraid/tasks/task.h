@@ -1,0 +1,44 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "unbraid/core/options.h"
+#include "unbraid/core/torch.h"
+
+namespace unbraid {
+
+/// Metrics of one output over a split: fed batch by batch, read at the end.
+class Metrics {
+ public:
+  virtual ~Metrics() = default;
+
+  /// `output` and `target` as Task::loss takes them.
+  virtual void update(const torch::Tensor& output, const torch::Tensor& target) = 0;
+  /// Name and value, the one that selects the best epoch first, then those worth a column.
+  [[nodiscard]] virtual std::vector<std::pair<std::string, double>> values() const = 0;
+  /// What has more than one number, as text for a person; may be empty.
+  [[nodiscard]] virtual std::string details() const { return ""; }
+};
+
+/// What is learned: turns labels into targets, outputs into a loss and metrics.
+class Task {
+ public:
+  virtual ~Task() = default;
+
+  /// Size of the fusion module's output.
+  [[nodiscard]] virtual int64_t outputs() const = 0;
+  /// A manifest's label as a target; throws DataError saying what was expected.
+  [[nodiscard]] virtual torch::Tensor target(const std::string& label) const = 0;
+  /// Mean loss over the batch, a scalar. `output` [B, outputs()], `target` stacked targets.
+  [[nodiscard]] virtual torch::Tensor loss(const torch::Tensor& output,
+                                           const torch::Tensor& target) const = 0;
+  [[nodiscard]] virtual std::unique_ptr<Metrics> metrics() const = 0;
+};
+
+/// Reads `type` and its keys from a recipe's [task] table.
+std::shared_ptr<const Task> read_task(Options& options);
+
+}  // namespace unbraid
