@@ -46,4 +46,6 @@ AutocastGuard::~AutocastGuard() {
   }
 }
 
+void clear_autocast_cache() { at::autocast::clear_cache(); }
+
 }  // namespace unbraid

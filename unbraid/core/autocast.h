@@ -20,4 +20,7 @@ class AutocastGuard {
   at::ScalarType dtype_before_;
 };
 
+/// Forgets the parameters' bfloat16 copies, which belong to a graph: called between two graphs.
+void clear_autocast_cache();
+
 }  // namespace unbraid

@@ -2,6 +2,8 @@
 
 #include <vector>
 
+#include "unbraid/core/autocast.h"
+
 namespace unbraid {
 namespace {
 
@@ -57,6 +59,13 @@ class KeptBuffers {
   std::vector<torch::Tensor> saved_;
 };
 
+/// Backward computes in the types that forward chose, so automatic casting is off meanwhile.
+void backward(const torch::Tensor& output, const torch::Tensor& gradient,
+              const std::vector<torch::Tensor>& targets = {}) {
+  const AutocastGuard as_forward(output.device().type(), false);
+  torch::autograd::backward({output}, {gradient}, false, false, targets);
+}
+
 struct LossPass {
   torch::Tensor output;
   torch::Tensor loss;
@@ -111,7 +120,7 @@ class RoutedStep {
   void encode(size_t m, const torch::Tensor& input) {
     const torch::AutoGradMode mode(route_.reaches_encoder(m));
     encoded_[m] = model_.encode(m, input);
-    at::autocast::clear_cache();
+    clear_autocast_cache();
     features_[m] = encoded_[m].detach();
   }
 
@@ -154,12 +163,12 @@ class RoutedStep {
       }
     }
     const torch::Tensor output = model_.fuse(leaves);
-    at::autocast::clear_cache();
+    clear_autocast_cache();
     const torch::Tensor loss = loss_(output);
     if (loss.requires_grad() && !targets.empty()) {
       // The engine scales the fusion's gradients; those of the small features are scaled after it.
       const double seed = scale_ * (fusion_weight != 0 ? fusion_weight : 1.0);
-      torch::autograd::backward({loss}, {torch::full_like(loss, seed)}, false, false, targets);
+      backward(loss, torch::full_like(loss, seed), targets);
       for (size_t m = 0; m < leaves.size(); ++m) {
         if (leaves[m].defined() && leaves[m].grad().defined()) {
           add_gradient(m, leaves[m].grad(), scale_ * encoder_weights[m] / seed);
@@ -176,7 +185,7 @@ class RoutedStep {
 
   void backward_encoder(size_t m) {
     if (gradients_[m].defined()) {
-      torch::autograd::backward({encoded_[m]}, {gradients_[m]});
+      backward(encoded_[m], gradients_[m]);
     }
     gradients_[m] = torch::Tensor();
     encoded_[m] = torch::Tensor();
