@@ -1,1 +1,60 @@
-int main() { return 0; }
+#include <csignal>
+#include <exception>
+#include <iostream>
+#include <new>
+#include <string>
+
+#include "apps/unbraid/commands.h"
+#include "unbraid/core/error.h"
+#include "unbraid/core/process.h"
+#include "unbraid/core/torch.h"
+#include "unbraid/training/trainer.h"
+
+namespace {
+
+int fail(unbraid::ExitCode code, const std::string& message) {
+  std::cerr << "unbraid: " << message << std::endl;
+  return static_cast<int>(code);
+}
+
+int run(int argc, char** argv) {
+  CLI::App app("Multimodal deep learning with disentangled gradient learning", "unbraid");
+  app.set_version_flag("--version", UNBRAID_VERSION);
+  app.require_subcommand(1);
+  app.footer(
+      "Exit codes: 0 done, 1 internal error, 2 usage, 3 bad recipe, 4 bad data, 5 bad or "
+      "unwritable\n"
+      "checkpoint or storage, 6 training diverged, 130 / 143 stopped by SIGINT / SIGTERM.");
+  unbraid::add_demo(app);
+  unbraid::add_train(app);
+  unbraid::add_eval(app);
+  unbraid::add_doctor(app);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& success) {
+    return app.exit(success);  // --help and --version
+  } catch (const CLI::ParseError& problem) {
+    return fail(unbraid::ExitCode::kUsage, std::string(problem.what()) + "; see unbraid --help");
+  }
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  unbraid::tune_process(argc, argv);
+  std::signal(SIGINT, unbraid::request_stop);
+  std::signal(SIGTERM, unbraid::request_stop);
+  try {
+    at::set_num_threads(unbraid::default_threads());
+    return run(argc, argv);
+  } catch (const unbraid::Error& error) {
+    return fail(error.code(), error.what());
+  } catch (const std::bad_alloc&) {
+    return fail(unbraid::ExitCode::kInternal, "out of memory");
+  } catch (const c10::Error& error) {
+    return fail(unbraid::ExitCode::kInternal, error.what_without_backtrace());
+  } catch (const std::exception& error) {
+    return fail(unbraid::ExitCode::kInternal, error.what());
+  }
+}

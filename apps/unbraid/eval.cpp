@@ -1,0 +1,75 @@
+#include <algorithm>
+#include <iostream>
+#include <memory>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "apps/unbraid/commands.h"
+#include "apps/unbraid/progress.h"
+#include "apps/unbraid/run_recipe.h"
+
+namespace unbraid {
+namespace {
+
+struct EvalArguments {
+  std::string run;
+  std::string split = "test";
+  std::vector<std::string> absent;
+};
+
+std::vector<bool> read_absent(const std::vector<std::string>& absent,
+                              const std::vector<std::string>& modalities) {
+  std::vector<bool> flags(modalities.size(), false);
+  for (const std::string& name : absent) {
+    const auto place = std::find(modalities.begin(), modalities.end(), name);
+    if (place == modalities.end()) {
+      throw Error(ExitCode::kUsage,
+                  fmt::format("--absent {}: expected one of the run's modalities ({})", name,
+                              fmt::join(modalities, ", ")));
+    }
+    flags[static_cast<size_t>(place - modalities.begin())] = true;
+  }
+  if (std::find(flags.begin(), flags.end(), false) == flags.end()) {
+    throw Error(ExitCode::kUsage, "--absent: expected at least one modality to be left");
+  }
+  return flags;
+}
+
+void run(const EvalArguments& arguments) {
+  const RunDirectory directory = RunDirectory::open(arguments.run);
+  const Recipe recipe =
+      parse_recipe(directory.recipe(), (directory.path() / "recipe.toml").string());
+  const std::vector<bool> absent = read_absent(arguments.absent, recipe.modality_names());
+  const Split split = split_named(arguments.split);
+  const auto manifest = recipe.open_manifest(show_generation);
+  const auto data = recipe.open_split(manifest, split);
+  if (data == nullptr) {
+    throw DataError(fmt::format("{}: expected rows of the split {}, found none", manifest->path,
+                                arguments.split));
+  }
+  const MultimodalModel model = recipe.build_model();
+  const RunState state = directory.load("best", *model, nullptr);
+  const Evaluation evaluation = evaluate(*model, *recipe.task, data, recipe.settings, absent);
+  std::cout << fmt::format("{}, epoch {}, {} samples\n{}\nfused: {}", arguments.split, state.epoch,
+                           evaluation.samples, format_evaluation(evaluation, recipe),
+                           evaluation.fused.details);
+}
+
+}  // namespace
+
+void add_eval(CLI::App& app) {
+  auto arguments = std::make_shared<EvalArguments>();
+  CLI::App* command =
+      app.add_subcommand("eval", "Evaluate the best checkpoint of a run, fused and per modality");
+  command->add_option("RUN", arguments->run, "Folder of a run")->required();
+  command->add_option("--split", arguments->split, "train, val or test")->capture_default_str();
+  command
+      ->add_option("--absent", arguments->absent,
+                   "Evaluate as if this modality did not exist; may be repeated")
+      ->take_all()
+      ->expected(1);
+  command->callback([arguments] { run(*arguments); });
+}
+
+}  // namespace unbraid

@@ -1,0 +1,20 @@
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "unbraid/training/recipe.h"
+#include "unbraid/training/trainer.h"
+
+namespace unbraid {
+
+/// Opens the recipe's data and trains it in `directory`. `title` begins every line of progress.
+TrainingResult run_recipe(const Recipe& recipe, RunDirectory& directory, bool resume,
+                          const std::string& title);
+
+/// An evaluation as a table for a person: a line for the fused output and one for each modality
+/// alone.
+std::string format_evaluation(const Evaluation& evaluation, const Recipe& recipe);
+
+}  // namespace unbraid

@@ -1,0 +1,233 @@
+#include "unbraid/training/recipe.h"
+
+#include <algorithm>
+#include <fstream>
+#include <sstream>
+
+#include <fmt/format.h>
+
+#include "unbraid/models/initialisation.h"
+#include "unbraid/training/toml.h"
+#include "unbraid/training/weights.h"
+
+namespace unbraid {
+namespace {
+
+constexpr int64_t kMaxRecipeBytes = 1 << 20;
+
+std::string read_text(const std::string& path) {
+  std::error_code failure;
+  if (!std::filesystem::is_regular_file(path, failure)) {
+    throw RecipeError(path + ": expected a recipe file, found " +
+                      (std::filesystem::exists(path, failure) ? "something else" : "nothing"));
+  }
+  std::ifstream file(path, std::ios::binary);
+  std::string text(static_cast<size_t>(kMaxRecipeBytes) + 1, '\0');
+  file.read(text.data(), static_cast<std::streamsize>(text.size()));
+  text.resize(static_cast<size_t>(file.gcount()));
+  if (file.bad() || (!file.eof() && file.fail()) || !file.is_open()) {
+    throw RecipeError(path + ": cannot be read");
+  }
+  if (static_cast<int64_t>(text.size()) > kMaxRecipeBytes) {
+    throw RecipeError(path + ": expected a recipe of at most 1 MiB");
+  }
+  return text;
+}
+
+torch::Device read_device(Options& options) {
+  const std::string name = options.text("device", "cpu");
+  if (name == "cpu") {
+    return torch::kCPU;
+  }
+  const bool indexed = name.starts_with("cuda:") && name.size() > 5 && name.size() < 9 &&
+                       std::all_of(name.begin() + 5, name.end(), ::isdigit);
+  if (name != "cuda" && !indexed) {
+    throw options.error("device", "expected \"cpu\", \"cuda\" or \"cuda:N\", got \"" + name + "\"");
+  }
+  const int index = indexed ? std::stoi(name.substr(5)) : 0;
+  if (!torch::cuda::is_available() || index >= static_cast<int>(torch::cuda::device_count())) {
+    throw options.error("device", "expected a device of this machine, but there is no " + name);
+  }
+  return torch::Device(torch::kCUDA, static_cast<torch::DeviceIndex>(index));
+}
+
+AvDigitsOptions read_avdigits(Options& data) {
+  AvDigitsOptions read;
+  const auto count = [&](const char* key, int64_t fallback) {
+    return data.integer(key, fallback, {.min = 10, .max = 1000000});
+  };
+  read.seed = static_cast<uint64_t>(data.integer("seed", 0, {.min = 0}));
+  read.train = count("train", read.train);
+  read.val = count("val", read.val);
+  read.test = count("test", read.test);
+  read.difficulty = data.number("difficulty", read.difficulty, {.min = 0, .max = 3});
+  read.cache = data.path("cache_folder", "");
+  return read;
+}
+
+void read_data(Options options, Recipe& recipe) {
+  TrainingSettings& settings = recipe.settings;
+  if (options.has("source")) {
+    options.choice("source", {"avdigits"});
+    if (options.has("manifest")) {
+      throw options.error("manifest", "expected either manifest or source, got both");
+    }
+    recipe.avdigits = read_avdigits(options);
+  } else {
+    recipe.manifest = options.path("manifest");
+  }
+  settings.batch_size =
+      options.integer("batch_size", settings.batch_size, {.min = 1, .max = 1 << 20});
+  settings.workers =
+      static_cast<int>(options.integer("workers", settings.workers, {.min = 0, .max = 256}));
+  settings.shuffle = options.boolean("shuffle", settings.shuffle);
+  settings.drop_last = options.boolean("drop_last", settings.drop_last);
+  options.finish();
+}
+
+std::vector<ModalityRecipe> read_modalities(Options options) {
+  std::vector<ModalityRecipe> modalities;
+  for (const std::string& name : options.keys()) {
+    const bool plain = std::all_of(name.begin(), name.end(), [](unsigned char character) {
+      return std::isalnum(character) != 0 || character == '_';
+    });
+    if (!plain || name.empty() || name == "id" || name == "split" || name == "label") {
+      throw options.error(name,
+                          "expected a name of letters, digits and _ that is not id, split or "
+                          "label");
+    }
+    Options modality = options.table(name);
+    ModalityRecipe read{name, make_decoder(modality), {}};
+    Options encoder = modality.table("encoder");
+    read.encoder = read_encoder(encoder);
+    encoder.finish();
+    modality.finish();
+    modalities.push_back(std::move(read));
+  }
+  if (modalities.empty()) {
+    throw RecipeError("modalities: expected at least one [modalities.NAME] table, got none");
+  }
+  return modalities;
+}
+
+template <typename Read>
+auto read_section(Options& root, const char* key, const Read& read) {
+  Options section = root.table(key);
+  auto result = read(section);
+  section.finish();
+  return result;
+}
+
+void read_train(Options& options, Recipe& recipe) {
+  TrainingSettings& settings = recipe.settings;
+  settings.epochs = options.integer("epochs", settings.epochs, {.min = 1, .max = 1000000});
+  settings.clip_norm = options.number("clip_norm", settings.clip_norm, {.min = 0});
+  settings.accumulate =
+      options.integer("accumulate", settings.accumulate, {.min = 1, .max = 1 << 20});
+  recipe.init = options.path("init", "");
+}
+
+/// The released gated fusion cuts the multimodal loss itself, whatever the route says.
+void check_released(const Options& fusion, bool released, const Method& method) {
+  if (released && method.route().multimodal_to_encoder.any()) {
+    throw fusion.error("released",
+                       "expected a method whose multimodal loss reaches no encoder, such "
+                       "as dgl, got " +
+                           method.name());
+  }
+}
+
+}  // namespace
+
+std::vector<std::string> Recipe::modality_names() const {
+  std::vector<std::string> names;
+  for (const ModalityRecipe& modality : modalities) {
+    names.push_back(modality.name);
+  }
+  return names;
+}
+
+MultimodalModel Recipe::build_model() const {
+  MultimodalModel model;
+  FusionShape shape{modality_names(), {}, task->outputs()};
+  for (const ModalityRecipe& modality : modalities) {
+    const auto encoder = modality.encoder();
+    shape.feature_sizes.push_back(encoder->feature_size());
+    model->add_encoder(modality.name, encoder);
+  }
+  model->set_fusion(fusion(shape));
+  initialise(*model, settings.seed);
+  if (!init.empty()) {
+    load_weights(*model, init);
+  }
+  model->to(settings.device);
+  prefer_channels_last(*model);
+  return model;
+}
+
+std::shared_ptr<const Manifest> Recipe::open_manifest(
+    const std::function<void(size_t done, size_t total)>& progress) const {
+  const std::string path = manifest.empty() ? prepare_avdigits(avdigits, progress) : manifest;
+  return std::make_shared<const Manifest>(Manifest::read(path, modality_names()));
+}
+
+std::shared_ptr<const DataSet> Recipe::open_split(const std::shared_ptr<const Manifest>& rows,
+                                                  Split split) const {
+  const bool any = std::any_of(rows->rows.begin(), rows->rows.end(),
+                               [split](const ManifestRow& row) { return row.split == split; });
+  if (!any) {
+    return nullptr;
+  }
+  std::vector<DataModality> decoders;
+  for (const ModalityRecipe& modality : modalities) {
+    decoders.push_back({modality.name, modality.decoder});
+  }
+  return std::make_shared<ManifestDataSet>(
+      rows, split, decoders,
+      [task = task](const std::string& label) { return task->target(label); }, settings.seed);
+}
+
+Recipe parse_recipe(const std::string& text, const std::string& name,
+                    const std::vector<std::string>& overrides) {
+  Value root_value = parse_toml(text, name);
+  for (const std::string& assignment : overrides) {
+    apply_override(root_value, assignment);
+  }
+  Options root(root_value);
+  Recipe recipe;
+  recipe.settings.seed = static_cast<uint64_t>(root.integer("seed", 0, {.min = 0}));
+  recipe.settings.device = read_device(root);
+  recipe.settings.bf16 = root.choice("precision", {"fp32", "bf16"}, "fp32") == "bf16";
+  read_data(root.table("data"), recipe);
+  recipe.modalities = read_modalities(root.table("modalities"));
+  recipe.task = read_section(root, "task", read_task);
+  const auto all = recipe.modality_names();
+  recipe.method =
+      read_section(root, "method", [&](Options& options) { return read_method(options, all); });
+  recipe.fusion = read_section(root, "fusion", [&](Options& options) {
+    auto fusion = read_fusion(options);
+    if (options.has("released")) {
+      check_released(options, options.boolean("released"), *recipe.method);
+    }
+    return fusion;
+  });
+  recipe.settings.optimizer = read_section(root, "optimizer", read_optimizer);
+  recipe.settings.schedule = read_section(root, "schedule", read_schedule);
+  read_section(root, "train", [&](Options& options) {
+    read_train(options, recipe);
+    return 0;
+  });
+  root.finish();
+  recipe.resolved = write_toml(root.resolved());
+  const auto kept = recipe.method->modalities(all);
+  std::erase_if(recipe.modalities, [&](const ModalityRecipe& modality) {
+    return std::find(kept.begin(), kept.end(), modality.name) == kept.end();
+  });
+  return recipe;
+}
+
+Recipe read_recipe(const std::string& path, const std::vector<std::string>& overrides) {
+  return parse_recipe(read_text(path), path, overrides);
+}
+
+}  // namespace unbraid

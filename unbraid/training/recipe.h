@@ -1,0 +1,58 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "unbraid/data/avdigits.h"
+#include "unbraid/data/manifest.h"
+#include "unbraid/data/manifest_data_set.h"
+#include "unbraid/media/decoder.h"
+#include "unbraid/methods/method.h"
+#include "unbraid/models/encoders/encoder.h"
+#include "unbraid/models/fusions/fusion.h"
+#include "unbraid/models/multimodal_model.h"
+#include "unbraid/tasks/task.h"
+#include "unbraid/training/settings.h"
+
+namespace unbraid {
+
+struct ModalityRecipe {
+  std::string name;
+  std::shared_ptr<const Decoder> decoder;
+  EncoderBuilder encoder;
+};
+
+/// Everything a run is decided by, checked as far as it can be without opening data.
+struct Recipe {
+  TrainingSettings settings;
+  std::string manifest;                    // path; empty: the embedded data set is the source
+  AvDigitsOptions avdigits;                // then
+  std::vector<ModalityRecipe> modalities;  // those the method trains, in the recipe's order
+  FusionBuilder fusion;
+  std::shared_ptr<const Task> task;
+  std::shared_ptr<Method> method;
+  std::string init;      // safetensors file with initial weights; empty: random
+  std::string resolved;  // TOML with every default written out and paths absolute
+
+  [[nodiscard]] std::vector<std::string> modality_names() const;
+  /// The model on the recipe's device, with initial weights that are a function of the seed and
+  /// each parameter's name, or from `init`.
+  [[nodiscard]] MultimodalModel build_model() const;
+  /// The manifest, generating the embedded data set where it is the source and not there yet.
+  [[nodiscard]] std::shared_ptr<const Manifest> open_manifest(
+      const std::function<void(size_t done, size_t total)>& progress = {}) const;
+  /// One split, every row checked; null when the manifest has no such rows.
+  [[nodiscard]] std::shared_ptr<const DataSet> open_split(
+      const std::shared_ptr<const Manifest>& manifest, Split split) const;
+};
+
+/// Reads a recipe file; `overrides` are `dotted.key=value` with a TOML value, or a bare word that
+/// is taken as a string. Throws RecipeError with "file:line: key: expected …, got …".
+Recipe read_recipe(const std::string& path, const std::vector<std::string>& overrides = {});
+
+/// The same for a recipe in memory; `name` stands for its path in errors.
+Recipe parse_recipe(const std::string& text, const std::string& name,
+                    const std::vector<std::string>& overrides = {});
+
+}  // namespace unbraid

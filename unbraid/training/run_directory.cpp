@@ -1,0 +1,160 @@
+#include "unbraid/training/run_directory.h"
+
+#include <sstream>
+
+#include <fmt/format.h>
+#include <xxhash.h>
+#include <nlohmann/json.hpp>
+
+#include "unbraid/core/durable_file.h"
+#include "unbraid/core/error.h"
+#include "unbraid/core/torch.h"
+#include "unbraid/training/checkpoint_directory.h"
+#include "unbraid/training/weights.h"
+
+namespace unbraid {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+constexpr uint64_t kMaxTextBytes = uint64_t{1} << 30;
+
+std::string read_text(const fs::path& path) {
+  const InputFile file(path.string());
+  if (file.size() > kMaxTextBytes) {
+    throw StorageError(path.string() + ": expected at most 1 GiB of text");
+  }
+  std::string text(file.size(), '\0');
+  file.read(0, text.data(), text.size());
+  return text;
+}
+
+std::string hash_of(const std::string& text) {
+  return fmt::format("{:016x}", XXH3_64bits(text.data(), text.size()));
+}
+
+json to_json(const RunState& state, const std::string& recipe) {
+  // Shuffling, augmentation and initial weights are functions of the seed, the epoch and names, and
+  // the learning rate is one of the step: position and generators have no state beside these.
+  return {{"epoch", state.epoch},
+          {"step", state.step},
+          {"loader", {{"epoch", state.epoch + 1}, {"batch", 0}}},
+          {"schedule", {{"step", state.step}}},
+          {"method", json::object()},
+          {"rng", "a function of (seed, epoch, sample, purpose)"},
+          {"best_epoch", state.best_epoch},
+          {"best_value", state.best_value},
+          {"recipe_hash", hash_of(recipe)},
+          {"versions", {{"libtorch", TORCH_VERSION}, {"checkpoint", 1}}},
+          {"threads", at::get_num_threads()}};
+}
+
+RunState state_from(const fs::path& path, const std::string& recipe) {
+  RunState state;
+  try {
+    const json content = json::parse(read_text(path));
+    state.epoch = content.at("epoch").get<int64_t>();
+    state.step = content.at("step").get<int64_t>();
+    state.best_epoch = content.at("best_epoch").get<int64_t>();
+    state.best_value = content.at("best_value").get<double>();
+    if (content.at("recipe_hash").get<std::string>() != hash_of(recipe)) {
+      throw StorageError(path.string() +
+                         ": the checkpoint belongs to another recipe than the "
+                         "recipe.toml of this run");
+    }
+  } catch (const json::exception& problem) {
+    throw StorageError(path.string() + ": expected the state of a run: " + problem.what());
+  }
+  return state;
+}
+
+}  // namespace
+
+RunDirectory::RunDirectory(fs::path path) : path_(std::move(path)) {}
+
+bool RunDirectory::holds_run(const fs::path& path) {
+  std::error_code failure;
+  return fs::exists(path / "recipe.toml", failure);
+}
+
+RunDirectory RunDirectory::create(const fs::path& path, const std::string& recipe) {
+  if (holds_run(path)) {
+    throw Error(ExitCode::kUsage,
+                path.string() +
+                    ": already holds a run; --resume continues it, --out names another "
+                    "folder");
+  }
+  std::error_code failure;
+  fs::create_directories(path / "checkpoints", failure);
+  if (failure) {
+    throw StorageError(path.string() + ": cannot create the run's folder: " + failure.message());
+  }
+  RunDirectory directory(path);
+  write_file_durably(path / "metrics.jsonl", "");
+  write_file_durably(path / "recipe.toml", recipe);
+  return directory;
+}
+
+RunDirectory RunDirectory::open(const fs::path& path) {
+  if (!holds_run(path)) {
+    throw StorageError(path.string() + ": expected a run's folder, but it has no recipe.toml");
+  }
+  return RunDirectory(path);
+}
+
+std::string RunDirectory::recipe() const { return read_text(path_ / "recipe.toml"); }
+
+void RunDirectory::save(const std::string& name, const torch::nn::Module& model,
+                        const Optimizer& optimizer, const RunState& state) {
+  write_directory_atomically(path_ / "checkpoints" / name, [&](const fs::path& staging) {
+    write_safetensors((staging / "model.safetensors").string(), weights_of(model));
+    write_safetensors((staging / "optimizer.safetensors").string(), optimizer.state());
+    write_file_durably(staging / "state.json", to_json(state, recipe()).dump(2) + "\n");
+  });
+}
+
+RunState RunDirectory::load(const std::string& name, torch::nn::Module& model,
+                            Optimizer* optimizer) const {
+  const fs::path checkpoint = find_valid_directory(path_ / "checkpoints" / name);
+  const RunState state = state_from(checkpoint / "state.json", recipe());
+  load_weights(model, (checkpoint / "model.safetensors").string());
+  if (optimizer != nullptr) {
+    optimizer->load_state(
+        read_safetensors((checkpoint / "optimizer.safetensors").string()).tensors);
+  }
+  return state;
+}
+
+void RunDirectory::append(const std::string& file, const std::string& line) const {
+  std::ofstream stream(path_ / file, std::ios::app);
+  stream << line << "\n" << std::flush;
+  if (!stream) {
+    throw StorageError((path_ / file).string() + ": cannot be written");
+  }
+}
+
+void RunDirectory::append_metrics(const json& record) { append("metrics.jsonl", record.dump()); }
+
+void RunDirectory::forget_metrics_after(int64_t epoch) {
+  const fs::path path = path_ / "metrics.jsonl";
+  std::istringstream lines(read_text(path));
+  std::string kept;
+  for (std::string line; std::getline(lines, line);) {
+    const json record = json::parse(line, nullptr, false);
+    // A kill can cut the last line short; its epoch is run again.
+    if (record.is_object() && record.contains("epoch") && record["epoch"].is_number_integer() &&
+        record["epoch"].get<int64_t>() <= epoch && record.value("split", "") != "test") {
+      kept += line + "\n";
+    }
+  }
+  write_file_durably(path, kept);
+}
+
+void RunDirectory::write_summary(const json& summary) {
+  write_file_durably(path_ / "summary.json", summary.dump(2) + "\n");
+}
+
+void RunDirectory::log(const std::string& line) { append("log.txt", line); }
+
+}  // namespace unbraid

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "unbraid/core/torch.h"
+#include "unbraid/training/optimizer.h"
+
+namespace unbraid {
+
+/// What a checkpoint knows beside the weights. A run continues from the end of `epoch`.
+struct RunState {
+  int64_t epoch = 0;  // finished ones
+  int64_t step = 0;   // optimizer steps taken
+  int64_t best_epoch = 0;
+  double best_value = 0;  // of the metric that selects, on val
+};
+
+/// The folder of one run: recipe.toml, metrics.jsonl, summary.json, log.txt and checkpoints/last
+/// and checkpoints/best, each checkpoint replaced as a whole. Every failure is a StorageError
+/// naming the file.
+class RunDirectory {
+ public:
+  /// Starts a run in an empty or new folder. Throws Error with kUsage when it already holds one.
+  static RunDirectory create(const std::filesystem::path& path, const std::string& recipe);
+  /// Opens the run in `path` to continue or read it.
+  static RunDirectory open(const std::filesystem::path& path);
+  [[nodiscard]] static bool holds_run(const std::filesystem::path& path);
+
+  [[nodiscard]] const std::filesystem::path& path() const { return path_; }
+  /// The resolved recipe of the run.
+  [[nodiscard]] std::string recipe() const;
+
+  /// Saves weights, optimizer and state as checkpoint `name` ("last" or "best").
+  void save(const std::string& name, const torch::nn::Module& model, const Optimizer& optimizer,
+            const RunState& state);
+  /// The state of checkpoint `name` after every file of it was verified; loads the weights, and the
+  /// optimizer's state unless that is null.
+  RunState load(const std::string& name, torch::nn::Module& model, Optimizer* optimizer) const;
+
+  /// Appends a line to metrics.jsonl.
+  void append_metrics(const nlohmann::json& record);
+  /// Drops the lines of metrics.jsonl from epochs after `epoch`: they will be run again.
+  void forget_metrics_after(int64_t epoch);
+  void write_summary(const nlohmann::json& summary);
+  /// Appends a line to log.txt.
+  void log(const std::string& line);
+
+ private:
+  explicit RunDirectory(std::filesystem::path path);
+  void append(const std::string& file, const std::string& line) const;
+
+  std::filesystem::path path_;
+};
+
+}  // namespace unbraid

@@ -1,0 +1,323 @@
+#include "unbraid/training/trainer.h"
+
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <csignal>
+#include <numeric>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <nlohmann/json.hpp>
+
+#include "unbraid/core/autocast.h"
+#include "unbraid/data/loader.h"
+#include "unbraid/routing/routed_backward.h"
+
+namespace unbraid {
+namespace {
+
+using nlohmann::json;
+using Clock = std::chrono::steady_clock;
+
+volatile std::sig_atomic_t stop_signal = 0;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+/// Means over the batches of one epoch.
+class EpochMeans {
+ public:
+  explicit EpochMeans(size_t modalities) : alone_(modalities) {}
+
+  void add(const RoutedResult& result, int64_t samples) {
+    samples_ += samples;
+    loss_.add(result.loss);
+    for (size_t m = 0; m < alone_.size(); ++m) {
+      alone_[m].add(result.loss_alone[m]);
+    }
+  }
+
+  void add_norms(const std::map<std::string, double>& norms) {
+    ++steps_;
+    for (const auto& [part, norm] : norms) {
+      norms_[part] += norm;
+    }
+  }
+
+  [[nodiscard]] int64_t samples() const { return samples_; }
+
+  /// The multimodal loss, or the sum of the unimodal ones where the method has no other.
+  [[nodiscard]] double loss() const {
+    if (loss_.count > 0) {
+      return loss_.mean();
+    }
+    return std::accumulate(alone_.begin(), alone_.end(), 0.0, [](double sum, const Mean& mean) {
+      return sum + (mean.count > 0 ? mean.mean() : 0.0);
+    });
+  }
+
+  [[nodiscard]] json to_json(const MultimodalModelImpl& model) const {
+    json record{{"loss", loss()}, {"gradient_norm", json::object()}};
+    for (size_t m = 0; m < alone_.size(); ++m) {
+      if (alone_[m].count > 0) {
+        record["loss_alone"][model.name(m)] = alone_[m].mean();
+      }
+    }
+    for (const auto& [part, norm] : norms_) {
+      record["gradient_norm"][part.empty() ? "total" : part] = norm / static_cast<double>(steps_);
+    }
+    return record;
+  }
+
+ private:
+  struct Mean {
+    double sum = 0;
+    int64_t count = 0;
+
+    void add(const torch::Tensor& value) {
+      if (value.defined()) {
+        sum += value.item<double>();
+        ++count;
+      }
+    }
+    [[nodiscard]] double mean() const { return sum / static_cast<double>(count); }
+  };
+
+  Mean loss_;
+  std::vector<Mean> alone_;
+  std::map<std::string, double> norms_;
+  int64_t steps_ = 0;
+  int64_t samples_ = 0;
+};
+
+json to_json(const Evaluation& evaluation, const MultimodalModelImpl& model) {
+  json record{{"loss", evaluation.fused.loss}, {"loss_alone", json::object()}};
+  for (const auto& [name, value] : evaluation.fused.metrics) {
+    record[name] = value;
+  }
+  for (size_t m = 0; m < evaluation.alone.size(); ++m) {
+    record["loss_alone"][model.name(m)] = evaluation.alone[m].loss;
+    for (const auto& [name, value] : evaluation.alone[m].metrics) {
+      record[name + "_alone"][model.name(m)] = value;
+    }
+  }
+  return record;
+}
+
+double peak_memory_mb() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<double>(usage.ru_maxrss) / 1024.0;
+}
+
+class Training {
+ public:
+  Training(const TrainingParts& parts, const TrainingSettings& settings, RunDirectory& directory,
+           TrainingObserver* observer)
+      : parts_(parts),
+        model_(*parts.model),
+        settings_(settings),
+        directory_(directory),
+        observer_(observer),
+        optimizer_(settings.optimizer, parts.model->named_parameters()),
+        loader_(parts.train, {.batch_size = settings.batch_size,
+                              .workers = settings.workers,
+                              .shuffle = settings.shuffle,
+                              .drop_last = settings.drop_last,
+                              .training = true,
+                              .seed = settings.seed}) {
+    const auto batches = static_cast<int64_t>(loader_.batches());
+    steps_per_epoch_ = (batches + settings.accumulate - 1) / settings.accumulate;
+  }
+
+  TrainingResult run(bool resume) {
+    const auto start = Clock::now();
+    if (resume) {
+      state_ = directory_.load("last", model_, &optimizer_);
+      directory_.forget_metrics_after(state_.epoch);
+    } else {
+      directory_.save("last", model_, optimizer_, state_);
+    }
+    while (state_.epoch < settings_.epochs) {
+      run_epoch();
+    }
+    TrainingResult result = finish();
+    result.seconds = seconds_since(start);
+    return result;
+  }
+
+ private:
+  void run_epoch() {
+    const auto start = Clock::now();
+    EpochMeans means(model_.size());
+    train_epoch(means);
+    const double seconds = seconds_since(start);
+    train_seconds_ += seconds;
+    EpochRecord record{
+        .epoch = state_.epoch + 1,
+        .loss = means.loss(),
+        .seconds = seconds,
+        .samples_per_second = static_cast<double>(means.samples()) / seconds,
+        .val = evaluate(model_, *parts_.task, parts_.val, settings_),
+    };
+    state_.epoch = record.epoch;
+    record.best = state_.best_epoch == 0 || record.val.fused.selecting() > state_.best_value;
+    json train_line = means.to_json(model_);
+    train_line.update({{"epoch", record.epoch},
+                       {"split", "train"},
+                       {"lr", lr_},
+                       {"seconds", record.seconds},
+                       {"samples_per_second", record.samples_per_second}});
+    directory_.append_metrics(train_line);
+    append_evaluation(record.epoch, "val", record.val);
+    if (record.best) {
+      state_.best_epoch = record.epoch;
+      state_.best_value = record.val.fused.selecting();
+      directory_.save("best", model_, optimizer_, state_);
+    }
+    directory_.save("last", model_, optimizer_, state_);
+    if (observer_ != nullptr) {
+      observer_->on_epoch(record);
+    }
+  }
+
+  void train_epoch(EpochMeans& means) {
+    model_.train();
+    // Layers that draw numbers of their own (dropout) draw the same ones when an epoch is run
+    // again.
+    const auto epoch = static_cast<uint64_t>(state_.epoch);
+    torch::manual_seed(RandomStream::of(settings_.seed, epoch, "", "layers").bits());
+    loader_.start(epoch);
+    const size_t batches = loader_.batches();
+    const auto accumulate = static_cast<size_t>(settings_.accumulate);
+    for (size_t i = 0; auto batch = loader_.next(); ++i) {
+      check_stop();
+      const auto start = Clock::now();
+      const size_t first_of_step = i - i % accumulate;
+      const size_t share = std::min(accumulate, batches - first_of_step);
+      const double loss = backward(to_device(std::move(*batch), settings_.device),
+                                   1.0 / static_cast<double>(share), means);
+      if (i + 1 == first_of_step + share) {
+        update(means);
+      }
+      step_seconds_.push_back(seconds_since(start));
+      if (observer_ != nullptr) {
+        observer_->on_batch(state_.epoch + 1, i + 1, batches, loss);
+      }
+    }
+  }
+
+  double backward(const Batch& batch, double scale, EpochMeans& means) {
+    const AutocastGuard precision(settings_.device.type(), settings_.bf16);
+    const RoutedResult result = routed_backward(
+        model_, batch.inputs,
+        [&](const torch::Tensor& output) { return parts_.task->loss(output, batch.target); },
+        parts_.method->route(), scale);
+    check_finite(result.loss, "the loss", batch);
+    for (size_t m = 0; m < model_.size(); ++m) {
+      check_finite(result.loss_alone[m], "the unimodal loss of " + model_.name(m), batch);
+    }
+    means.add(result, batch.size());
+    return result.loss.defined() ? result.loss.item<double>() : means.loss();
+  }
+
+  void update(EpochMeans& means) {
+    const auto norms = gradient_norms(model_);
+    means.add_norms(norms);
+    const double norm = norms.at("");
+    if (!std::isfinite(norm)) {
+      throw Error(
+          ExitCode::kDiverged,
+          fmt::format("training diverged in epoch {} at step {}: the gradient is not finite; "
+                      "a lower optimizer.lr or a train.clip_norm may help",
+                      state_.epoch + 1, state_.step));
+    }
+    lr_ = learning_rate(settings_.schedule, settings_.optimizer.lr, state_.step, steps_per_epoch_,
+                        settings_.epochs);
+    optimizer_.step(lr_, clip_factor(norm, settings_.clip_norm));
+    optimizer_.zero_grad();
+    ++state_.step;
+  }
+
+  void check_finite(const torch::Tensor& loss, const std::string& which, const Batch& batch) const {
+    if (loss.defined() && !std::isfinite(loss.item<double>())) {
+      const size_t shown = std::min<size_t>(batch.ids.size(), 4);
+      throw Error(
+          ExitCode::kDiverged,
+          fmt::format("training diverged in epoch {} at step {}: {} is {} for the batch of "
+                      "{}{}; a lower optimizer.lr or a train.clip_norm may help",
+                      state_.epoch + 1, state_.step, which, loss.item<double>(),
+                      fmt::join(batch.ids.begin(),
+                                batch.ids.begin() + static_cast<std::ptrdiff_t>(shown), ", "),
+                      batch.ids.size() > shown ? ", …" : ""));
+    }
+  }
+
+  void check_stop() const {
+    if (stop_signal != 0) {
+      throw Error(stop_signal == SIGINT ? ExitCode::kInterrupted : ExitCode::kTerminated,
+                  fmt::format("stopped by {}; {} of {} epochs are saved in {}, --resume continues",
+                              stop_signal == SIGINT ? "SIGINT" : "SIGTERM", state_.epoch,
+                              settings_.epochs, directory_.path().string()));
+    }
+  }
+
+  void append_evaluation(int64_t epoch, const char* split, const Evaluation& evaluation) {
+    json line = to_json(evaluation, model_);
+    line.update({{"epoch", epoch}, {"split", split}});
+    directory_.append_metrics(line);
+  }
+
+  TrainingResult finish() {
+    const RunState best = directory_.load("best", model_, nullptr);
+    TrainingResult result{.best_epoch = best.epoch, .test = {}};
+    json summary{{"method", parts_.method->name()},
+                 {"seed", settings_.seed},
+                 {"epochs", settings_.epochs},
+                 {"best_epoch", best.epoch},
+                 {"best_val", best.best_value}};
+    if (parts_.test != nullptr) {
+      result.test = evaluate(model_, *parts_.task, parts_.test, settings_);
+      append_evaluation(best.epoch, "test", result.test);
+      summary.update(to_json(result.test, model_));
+    }
+    summary["peak_rss_mb"] = peak_memory_mb();
+    if (!step_seconds_.empty()) {
+      const auto middle =
+          step_seconds_.begin() + static_cast<std::ptrdiff_t>(step_seconds_.size() / 2);
+      std::nth_element(step_seconds_.begin(), middle, step_seconds_.end());
+      summary["step_seconds_median"] = *middle;
+      summary["loader_wait_fraction"] = loader_.wait_seconds() / train_seconds_;
+    }
+    directory_.write_summary(summary);
+    return result;
+  }
+
+  const TrainingParts& parts_;
+  MultimodalModelImpl& model_;
+  const TrainingSettings& settings_;
+  RunDirectory& directory_;
+  TrainingObserver* observer_;
+  Optimizer optimizer_;
+  Loader loader_;
+  RunState state_;
+  int64_t steps_per_epoch_ = 0;
+  double lr_ = 0;
+  double train_seconds_ = 0;
+  std::vector<double> step_seconds_;
+};
+
+}  // namespace
+
+void request_stop(int signal) { stop_signal = signal; }
+
+TrainingResult train(const TrainingParts& parts, const TrainingSettings& settings,
+                     RunDirectory& directory, bool resume, TrainingObserver* observer) {
+  return Training(parts, settings, directory, observer).run(resume);
+}
+
+}  // namespace unbraid

@@ -1,0 +1,66 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "unbraid/data/data_set.h"
+#include "unbraid/methods/method.h"
+#include "unbraid/models/multimodal_model.h"
+#include "unbraid/tasks/task.h"
+#include "unbraid/training/evaluation.h"
+#include "unbraid/training/run_directory.h"
+#include "unbraid/training/settings.h"
+
+namespace unbraid {
+
+/// What is trained on what.
+struct TrainingParts {
+  MultimodalModel model{nullptr};
+  std::shared_ptr<const Task> task;
+  std::shared_ptr<Method> method;
+  std::shared_ptr<const DataSet> train;
+  std::shared_ptr<const DataSet> val;
+  std::shared_ptr<const DataSet> test;  // may be null
+};
+
+/// One epoch of training, and how the model does on val after it.
+struct EpochRecord {
+  int64_t epoch = 0;  // from 1
+  double loss = 0;    // mean over the batches: the multimodal loss, or the unimodal ones without it
+  double seconds = 0;
+  double samples_per_second = 0;
+  Evaluation val;
+  bool best = false;
+};
+
+/// Sees a run go by; every call comes from the training thread.
+class TrainingObserver {
+ public:
+  virtual ~TrainingObserver() = default;
+  virtual void on_batch(int64_t /*epoch*/, size_t /*batch*/, size_t /*batches*/, double /*loss*/) {}
+  virtual void on_epoch(const EpochRecord& /*record*/) {}
+};
+
+struct TrainingResult {
+  int64_t best_epoch = 0;
+  Evaluation test;  // of the best epoch; without samples when there is no test split
+  double seconds = 0;
+};
+
+/// Asks every running training to stop at its next batch, `signal` (SIGINT or SIGTERM) being the
+/// reason; 0 takes it back. Async-signal-safe.
+void request_stop(int signal);
+
+/// Trains a model by a method, validates after each epoch, keeps the last and the best checkpoint
+/// (by the task's selecting metric on val, the earliest of equals), and reports the best one on
+/// test. A run is a function of its settings, its parts and the number of compute threads: one that
+/// was killed and continued ends with the same weights bit for bit.
+///
+/// With `resume` it continues from the last finished epoch of `directory`. Throws Error with
+/// kDiverged on a loss that is not finite, and with kInterrupted or kTerminated when asked to stop,
+/// finished epochs being saved.
+TrainingResult train(const TrainingParts& parts, const TrainingSettings& settings,
+                     RunDirectory& directory, bool resume = false,
+                     TrainingObserver* observer = nullptr);
+
+}  // namespace unbraid
