@@ -18,8 +18,11 @@ if(UNBRAID_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
       ${UNBRAID_CCACHE})
 endif()
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-  target_compile_options(unbraid_build_flags INTERFACE -fpch-preprocess)
+  # at::parallel_for runs in the header, so it needs OpenMP here; LibTorch brings the same libgomp.
+  target_compile_options(unbraid_build_flags INTERFACE -fpch-preprocess -fopenmp)
+  target_link_options(unbraid_build_flags INTERFACE -fopenmp)
 else()
+  target_compile_options(unbraid_build_flags INTERFACE -fopenmp-simd)
   target_compile_options(unbraid_build_flags INTERFACE "SHELL:-Xclang -fno-pch-timestamp")
 endif()
 

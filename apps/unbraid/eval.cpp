@@ -48,7 +48,7 @@ void run(const EvalArguments& arguments) {
     throw DataError(fmt::format("{}: expected rows of the split {}, found none", manifest->path,
                                 arguments.split));
   }
-  const MultimodalModel model = recipe.build_model();
+  MultimodalModel model = recipe.build_model();
   const RunState state = directory.load("best", *model, nullptr);
   const Evaluation evaluation = evaluate(*model, *recipe.task, data, recipe.settings, absent);
   std::cout << fmt::format("{}, epoch {}, {} samples\n{}\nfused: {}", arguments.split, state.epoch,

@@ -1,5 +1,6 @@
 #include "unbraid/training/run_directory.h"
 
+#include <fstream>
 #include <sstream>
 
 #include <fmt/format.h>

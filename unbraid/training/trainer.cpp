@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 
 #include "unbraid/core/autocast.h"
+#include "unbraid/core/random.h"
 #include "unbraid/data/loader.h"
 #include "unbraid/routing/routed_backward.h"
 
@@ -119,7 +120,7 @@ class Training {
   Training(const TrainingParts& parts, const TrainingSettings& settings, RunDirectory& directory,
            TrainingObserver* observer)
       : parts_(parts),
-        model_(*parts.model),
+        model_(*parts.model.ptr()),
         settings_(settings),
         directory_(directory),
         observer_(observer),

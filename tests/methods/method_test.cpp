@@ -1,0 +1,75 @@
+#include "unbraid/methods/method.h"
+
+#include <gtest/gtest.h>
+
+namespace unbraid {
+namespace {
+
+using Entries = std::vector<std::pair<std::string, Value>>;
+
+std::shared_ptr<Method> read(Entries entries) {
+  Value table = Value::table("r.toml:1");
+  *std::get<Value::TablePointer>(table.data) = std::move(entries);
+  Options options(table, "method");
+  auto method = read_method(options, {"audio", "visual"});
+  options.finish();
+  return method;
+}
+
+Value text(const char* value) { return {std::string(value), "r.toml:2"}; }
+Value number(double value) { return {value, "r.toml:3"}; }
+
+TEST(Method, YieldsTheRouteOfItsName) {
+  EXPECT_EQ(read({{"type", text("joint")}})->route(), GradientRoute::joint());
+  EXPECT_EQ(read({{"type", text("auxiliary")}})->route(), GradientRoute::auxiliary(1.0));
+  EXPECT_EQ(read({{"type", text("auxiliary")}, {"alpha", number(0.3)}})->route(),
+            GradientRoute::auxiliary(0.3));
+  EXPECT_EQ(read({{"type", text("dgl")}})->route(), GradientRoute::dgl(4.0));
+  EXPECT_EQ(read({{"type", text("dgl")}, {"alpha", number(2.0)}})->route(),
+            GradientRoute::dgl(2.0));
+  EXPECT_EQ(read({{"type", text("dgl")}})->name(), "dgl");
+}
+
+TEST(Method, UnimodalKeepsOneModality) {
+  const auto method = read({{"type", text("unimodal")}, {"modality", text("visual")}});
+  EXPECT_EQ(method->modalities({"audio", "visual"}), std::vector<std::string>{"visual"});
+  EXPECT_EQ(method->route(), GradientRoute::joint());
+  EXPECT_THROW(read({{"type", text("unimodal")}, {"modality", text("lidar")}}), RecipeError);
+  EXPECT_THROW(read({{"type", text("unimodal")}}), RecipeError);
+  EXPECT_EQ(read({{"type", text("dgl")}})->modalities({"audio", "visual"}).size(), 2);
+}
+
+TEST(Method, RouteTakesFourWeights) {
+  const Value list{Value::List{number(0.5), number(0.0)}, "r.toml:4"};
+  EXPECT_EQ(read({{"type", text("route")},
+                  {"multimodal_to_encoder", list},
+                  {"multimodal_to_fusion", number(1)},
+                  {"unimodal_to_encoder", number(2)},
+                  {"unimodal_to_fusion", number(0)}})
+                ->route(),
+            (GradientRoute{std::vector<double>{0.5, 0.0}, 1.0, 2.0, 0.0}));
+}
+
+TEST(Method, RouteRefusesBadWeights) {
+  const auto with = [](Value first) {
+    return Entries{{"type", text("route")},
+                   {"multimodal_to_encoder", std::move(first)},
+                   {"multimodal_to_fusion", number(0)},
+                   {"unimodal_to_encoder", number(0)},
+                   {"unimodal_to_fusion", number(0)}};
+  };
+  EXPECT_NO_THROW(read(with(number(1))));
+  EXPECT_THROW(read(with(number(-1))), RecipeError);
+  EXPECT_THROW(read(with(number(0))), RecipeError);
+  EXPECT_THROW(read(with({Value::List{number(1)}, "r.toml:4"})), RecipeError);
+  EXPECT_THROW(read({{"type", text("route")}, {"multimodal_to_encoder", number(1)}}), RecipeError);
+}
+
+TEST(Method, RefusesUnknownNamesAndKeys) {
+  EXPECT_THROW(read({{"type", text("gdl")}}), RecipeError);
+  EXPECT_THROW(read({{"type", text("joint")}, {"alpha", number(1)}}), RecipeError);
+  EXPECT_THROW(read({{"type", text("dgl")}, {"alpha", number(-1)}}), RecipeError);
+}
+
+}  // namespace
+}  // namespace unbraid
