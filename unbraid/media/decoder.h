@@ -15,11 +15,12 @@ namespace unbraid {
 struct SampleContext {
   uint64_t seed = 0;
   uint64_t epoch = 0;
-  std::string_view id;
-  bool training = false;  // random augmentation on; off: the same tensor at every call
+  std::string_view id = "";
+  std::string_view modality = "";  // so that two modalities of one sample choose apart
+  bool training = false;           // random augmentation on; off: the same tensor at every call
 
   [[nodiscard]] RandomStream random(std::string_view purpose) const {
-    return RandomStream::of(seed, epoch, id, purpose);
+    return RandomStream::of(seed, epoch, id, std::string(modality).append("/").append(purpose));
   }
 };
 
@@ -31,6 +32,8 @@ class Decoder {
  public:
   virtual ~Decoder() = default;
 
+  /// Whether a cell names a file, which the caller then gives relative to the working folder.
+  [[nodiscard]] virtual bool cell_is_path() const { return true; }
   /// Throws when `cell` cannot be decoded for a reason visible without decoding it (a missing file,
   /// a row number out of range).
   virtual void check(const std::string& cell) const = 0;

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+
+#include "unbraid/core/error.h"
+
+namespace unbraid {
+
+/// Throws DataError unless `path` names a regular file that may be read and is not empty. Opens
+/// nothing, so it is quick, and a FIFO cannot make it wait.
+void check_file(const std::string& path);
+
+/// A regular file open for reading. Every failure is a DataError that names it.
+class File {
+ public:
+  explicit File(std::string path);
+  ~File();
+  File(const File&) = delete;
+  File& operator=(const File&) = delete;
+
+  [[nodiscard]] const std::string& path() const { return path_; }
+  [[nodiscard]] int descriptor() const { return descriptor_; }
+  [[nodiscard]] int64_t size() const { return size_; }
+  /// Up to `count` bytes from `offset`; fewer only at the end of the file.
+  [[nodiscard]] std::string read(int64_t offset, int64_t count) const;
+  /// "<path>: <what>".
+  [[nodiscard]] DataError error(const std::string& what) const;
+
+ private:
+  std::string path_;
+  int descriptor_ = -1;
+  int64_t size_ = 0;
+};
+
+/// The content of a regular file of at most `max_bytes`.
+std::string read_file(const std::string& path, int64_t max_bytes);
+
+}  // namespace unbraid
