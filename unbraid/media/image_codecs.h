@@ -1,0 +1,18 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "unbraid/core/torch.h"
+
+namespace unbraid {
+
+// One function a codec: the content of a file to uint8 [height, width, 1 or 3], grey or RGB as it
+// is stored. `path` is for the DataError only.
+torch::Tensor decode_png(const std::string& content, const std::string& path);
+torch::Tensor decode_jpeg(const std::string& content, const std::string& path);
+
+/// Throws DataError when a header's sizes are beyond what is decoded; see image.h.
+void check_image_size(int64_t height, int64_t width, const std::string& path);
+
+}  // namespace unbraid

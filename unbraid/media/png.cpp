@@ -1,0 +1,113 @@
+#include <png.h>
+
+#include <csetjmp>
+#include <cstring>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "unbraid/core/error.h"
+#include "unbraid/media/image_codecs.h"
+
+namespace unbraid {
+namespace {
+
+// libpng reports errors by longjmp, which must not pass over a destructor: so everything with one
+// lives in this object, and each step below is a function of plain values.
+class PngReader {
+ public:
+  PngReader(const std::string& content, const std::string& path)
+      : path_(path), next_(content.data()), left_(content.size()) {
+    png_ = png_create_read_struct(PNG_LIBPNG_VER_STRING, this, on_error, on_warning);
+    info_ = png_ == nullptr ? nullptr : png_create_info_struct(png_);
+    if (info_ == nullptr) {
+      png_destroy_read_struct(&png_, nullptr, nullptr);
+      throw std::bad_alloc();
+    }
+    png_set_read_fn(png_, this, on_read);
+    png_set_user_limits(png_, PNG_UINT_31_MAX, PNG_UINT_31_MAX);  // check_image_size says it better
+  }
+  ~PngReader() { png_destroy_read_struct(&png_, &info_, nullptr); }
+  PngReader(const PngReader&) = delete;
+  PngReader& operator=(const PngReader&) = delete;
+
+  torch::Tensor read() {
+    step(&PngReader::read_header);
+    const int64_t height = png_get_image_height(png_, info_);
+    const int64_t width = png_get_image_width(png_, info_);
+    check_image_size(height, width, path_);
+    step(&PngReader::ask_for_bytes);
+    const int64_t channels = png_get_channels(png_, info_);
+    torch::Tensor image = torch::empty({height, width, channels}, torch::kUInt8);
+    rows_.resize(height);
+    for (int64_t row = 0; row < height; ++row) {
+      rows_[row] = image.data_ptr<uint8_t>() + row * width * channels;
+    }
+    step(&PngReader::read_pixels);
+    return image;
+  }
+
+ private:
+  void step(void (PngReader::*action)()) {
+    if (setjmp(png_jmpbuf(png_)) != 0) {
+      throw DataError(fmt::format("{}: damaged or truncated PNG: {}", path_, error_));
+    }
+    (this->*action)();
+  }
+
+  void read_header() { png_read_info(png_, info_); }
+
+  // 8 bits, grey or RGB, nothing packed and no alpha.
+  void ask_for_bytes() {
+    const int type = png_get_color_type(png_, info_);
+    if (type == PNG_COLOR_TYPE_PALETTE) {
+      png_set_palette_to_rgb(png_);
+    } else if (type == PNG_COLOR_TYPE_GRAY) {
+      png_set_expand_gray_1_2_4_to_8(png_);
+    }
+    png_set_scale_16(png_);
+    png_set_strip_alpha(png_);
+    png_set_interlace_handling(png_);
+    png_read_update_info(png_, info_);
+  }
+
+  void read_pixels() {
+    png_read_image(png_, rows_.data());
+    png_read_end(png_, nullptr);
+  }
+
+  static void on_read(png_structp png, png_bytep bytes, size_t count) {
+    auto* reader = static_cast<PngReader*>(png_get_io_ptr(png));
+    if (count > reader->left_) {
+      png_error(png, "the file ends too early");
+    }
+    std::memcpy(bytes, reader->next_, count);
+    reader->next_ += count;
+    reader->left_ -= count;
+  }
+
+  [[noreturn]] static void on_error(png_structp png, png_const_charp message) {
+    auto* reader = static_cast<PngReader*>(png_get_error_ptr(png));
+    std::strncpy(reader->error_, message, sizeof(reader->error_) - 1);
+    png_longjmp(png, 1);
+  }
+
+  // What libpng warns of concerns metadata; pixels that are damaged or absent are errors.
+  static void on_warning(png_structp /*png*/, png_const_charp /*message*/) {}
+
+  const std::string& path_;
+  const char* next_;
+  size_t left_;
+  png_structp png_ = nullptr;
+  png_infop info_ = nullptr;
+  std::vector<png_bytep> rows_;
+  char error_[128] = {};
+};
+
+}  // namespace
+
+torch::Tensor decode_png(const std::string& content, const std::string& path) {
+  return PngReader(content, path).read();
+}
+
+}  // namespace unbraid
