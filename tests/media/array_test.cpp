@@ -1,0 +1,102 @@
+#include "unbraid/media/array.h"
+
+#include <sys/stat.h>
+
+#include <cmath>
+
+#include "media/fixtures.h"
+
+namespace unbraid {
+namespace {
+
+using testing::expect_data_error;
+using testing::message_of;
+using testing::options_of;
+using testing::TemporaryFolder;
+
+std::string npy(const std::string& shape, const std::vector<float>& values) {
+  std::string text =
+      fmt::format("{{'descr': '<f4', 'fortran_order': False, 'shape': {}, }}", shape);
+  text.resize(117, ' ');
+  const std::string data(reinterpret_cast<const char*>(values.data()), 4 * values.size());
+  return std::string("\x93NUMPY\x01\0\x76\0", 10) + text + "\n" + data;
+}
+
+class Array : public ::testing::Test {
+ protected:
+  TemporaryFolder folder_;
+};
+
+TEST_F(Array, ReadsASamplesOwnFile) {
+  Options options = options_of({});
+  const ArrayDecoder decoder(options);
+  options.finish();
+  EXPECT_TRUE(decoder.cell_is_path());
+  const std::string path = folder_.write("a.npy", npy("(2, 3)", {1, 2, 3, 4, 5, 6}));
+  EXPECT_NO_THROW(decoder.check(path));
+  const torch::Tensor array = decoder.transform(decoder.decode(path), {});
+  EXPECT_EQ(array.dtype(), torch::kFloat);
+  EXPECT_TRUE(torch::equal(array, torch::tensor({{1.F, 2.F, 3.F}, {4.F, 5.F, 6.F}})));
+}
+
+TEST_F(Array, ReadsARowOfATable) {
+  const std::string path = folder_.write("t.npy", npy("(3, 2, 1)", {1, 2, 3, 4, 5, 6}));
+  Options options = options_of({{"table", path}});
+  const ArrayDecoder decoder(options);
+  options.finish();
+  EXPECT_FALSE(decoder.cell_is_path());
+  std::filesystem::remove(path);  // it is held in memory
+  EXPECT_NO_THROW(decoder.check("2"));
+  EXPECT_TRUE(torch::equal(decoder.decode("1"), torch::tensor({{3.F}, {4.F}})));
+  for (const std::string cell : {"3", "-1", "1.0", " 1", "1 ", "", "x", "99999999999999999999"}) {
+    expect_data_error([&] { decoder.check(cell); },
+                      {path, "a row number from 0 to 2", "'" + cell + "'"});
+    expect_data_error([&] { return decoder.decode(cell); }, {path});
+  }
+}
+
+TEST_F(Array, NormalizesASample) {
+  Options options = options_of({{"normalize", std::string("sample")}});
+  const ArrayDecoder decoder(options);
+  const torch::Tensor result = decoder.transform(torch::tensor({1.F, 2.F, 3.F, 4.F}), {});
+  // Mean 2.5, deviation sqrt(1.25).
+  EXPECT_NEAR(result[0].item<double>(), -1.5 / std::sqrt(1.25), 1e-6);
+  EXPECT_NEAR(result[3].item<double>(), 1.5 / std::sqrt(1.25), 1e-6);
+  EXPECT_TRUE(torch::equal(decoder.transform(torch::full({3}, 0.1F), {}), torch::zeros({3})));
+}
+
+TEST_F(Array, RefusesWhatHoldsNoArray) {
+  Options options = options_of({});
+  const ArrayDecoder decoder(options);
+  const std::string fifo = folder_.file("fifo");
+  ASSERT_EQ(mkfifo(fifo.c_str(), 0600), 0);
+  for (const std::string& path :
+       {fifo, folder_.file(""), folder_.file("missing.npy"), folder_.write("empty.npy", "")}) {
+    expect_data_error([&] { decoder.check(path); }, {path});
+    expect_data_error([&] { return decoder.decode(path); }, {path});
+    expect_data_error(
+        [&] {
+          Options given = options_of({{"table", path}});
+          ArrayDecoder another(given);
+        },
+        {path});
+  }
+  const std::string none = folder_.write("none.npy", npy("(0, 4)", {}));
+  expect_data_error([&] { return decoder.decode(none); }, {none, "it holds none"});
+}
+
+TEST_F(Array, RefusesATableWithoutRows) {
+  for (const auto& [shape, values] :
+       {std::pair{"(0, 4)", std::vector<float>{}}, {"()", std::vector<float>{1}}}) {
+    const std::string path = folder_.write("t.npy", npy(shape, values));
+    expect_data_error(
+        [&] {
+          Options options = options_of({{"table", path}});
+          ArrayDecoder decoder(options);
+        },
+        {path, "expected"});
+  }
+}
+
+}  // namespace
+}  // namespace unbraid

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "unbraid/media/decoder.h"
+#include "unbraid/media/npy.h"
+
+namespace unbraid {
+
+/// No larger .npy file is read.
+inline constexpr int64_t kMaxNpyBytes = int64_t{16} << 30;
+
+/// kind = "array": numbers from .npy files, as float. With `table`, one file is held in memory for
+/// all samples, and a cell is the number of a row, from 0; without, a cell is the path of the
+/// sample's own array. `decode` gives the row or the array in its shape; `transform` normalises.
+///
+/// Keys: table = "" (a path), normalize = "none" or "sample" (zero mean, unit variance over all
+/// values of a sample).
+class ArrayDecoder final : public Decoder {
+ public:
+  explicit ArrayDecoder(Options& options);
+
+  [[nodiscard]] bool cell_is_path() const override { return table_ == nullptr; }
+  void check(const std::string& cell) const override;
+  [[nodiscard]] torch::Tensor decode(const std::string& cell) const override;
+  [[nodiscard]] torch::Tensor transform(const torch::Tensor& decoded,
+                                        const SampleContext& context) const override;
+
+ private:
+  // Throws when `cell` is no row of the table.
+  int64_t row_number(const std::string& cell) const;
+
+  std::string table_path_;
+  std::unique_ptr<const NpyArray> table_;
+  bool normalize_ = false;
+};
+
+}  // namespace unbraid
