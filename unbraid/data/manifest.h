@@ -19,7 +19,7 @@ struct ManifestRow {
   Split split = Split::kTrain;
   std::string label;
   std::vector<std::string> cells;
-  size_t line = 0;
+  size_t line = 0;  // of the file, from 1, where the row starts
 };
 
 /// A manifest: CSV as of RFC 4180 with the header `id,split,label,<modality>…` in any order of
@@ -28,9 +28,11 @@ struct Manifest {
   std::string path;
   std::vector<ManifestRow> rows;
 
-  /// Reads the columns of `modalities`; others are ignored. Throws DataError naming file and line for
-  /// anything malformed: a missing column, a wrong number of fields, an open quote, a duplicate id,
-  /// an unknown split, an empty id or label.
+  /// Reads the columns of `modalities`; others and blank lines are ignored. Throws DataError naming
+  /// file and line ("manifest.csv:17: …") for anything malformed: a missing or repeated column, a
+  /// wrong number of fields, an open or misplaced quote, a duplicate id, an unknown split, an empty
+  /// id or label, a NUL or other bytes that are not UTF-8, a field of more than 1 MiB, a file of
+  /// more than 1 GiB.
   static Manifest read(const std::string& path, const std::vector<std::string>& modalities);
 };
 

@@ -1,0 +1,137 @@
+#include "unbraid/data/csv.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <string_view>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace unbraid {
+namespace {
+
+constexpr size_t kMaxField = size_t{1} << 20;
+constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
+
+// Bytes of the UTF-8 character that `text` starts with, 0 when it starts with none.
+size_t character_size(std::string_view text) {
+  const auto byte = [&](size_t i) -> uint32_t {
+    return i < text.size() ? static_cast<unsigned char>(text[i]) : 0;
+  };
+  const uint32_t lead = byte(0);
+  if (lead < 0x80) {
+    return lead == 0 ? 0 : 1;
+  }
+  const size_t size = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
+  uint32_t code = lead & (0x7f >> size);
+  for (size_t i = 1; i < size; ++i) {
+    if ((byte(i) & 0xc0) != 0x80) {
+      return 0;
+    }
+    code = code << 6 | (byte(i) & 0x3f);
+  }
+  const uint32_t smallest = size == 2 ? 0x80 : size == 3 ? 0x800 : 0x10000;
+  const bool surrogate = code >= 0xd800 && code <= 0xdfff;
+  return lead >= 0xc0 && lead < 0xf8 && code >= smallest && code <= 0x10ffff && !surrogate ? size
+                                                                                           : 0;
+}
+
+}  // namespace
+
+CsvReader::CsvReader(std::string content, std::string source)
+    : content_(std::move(content)), source_(std::move(source)) {
+  check_encoding();
+  if (content_.starts_with(kByteOrderMark)) {
+    position_ = kByteOrderMark.size();
+  }
+}
+
+DataError CsvReader::error(size_t line, const std::string& what) const {
+  return DataError(fmt::format("{}:{}: {}", source_, line, what));
+}
+
+void CsvReader::check_encoding() const {
+  size_t size = 0;
+  for (size_t i = 0; i < content_.size(); i += size) {
+    size = character_size(std::string_view(content_).substr(i, 4));
+    if (size == 0) {
+      const auto line = 1 + std::count(content_.begin(), content_.begin() + i, '\n');
+      throw error(line, fmt::format("expected UTF-8 text, found the byte 0x{:02x}",
+                                    static_cast<unsigned char>(content_[i])));
+    }
+  }
+}
+
+size_t CsvReader::line_end() const {
+  const std::string_view rest = std::string_view(content_).substr(position_, 2);
+  return rest.starts_with('\n') ? 1 : rest == "\r\n" ? 2 : 0;
+}
+
+bool CsvReader::skip_line_end() {
+  const size_t size = line_end();
+  position_ += size;
+  line_ += size > 0 ? 1 : 0;
+  return size > 0;
+}
+
+bool CsvReader::next(std::vector<std::string>& fields) {
+  fields.clear();
+  while (skip_line_end()) {
+  }
+  if (at_end()) {
+    return false;
+  }
+  record_line_ = line_;
+  for (;;) {
+    const bool quoted = !at_end() && content_[position_] == '"';
+    fields.push_back(quoted ? quoted_field() : plain_field());
+    if (at_end() || skip_line_end()) {
+      return true;
+    }
+    if (content_[position_] != ',') {
+      throw error(line_, "expected a comma or the end of the line after a closing quote");
+    }
+    ++position_;
+  }
+}
+
+void CsvReader::append(std::string& field, char character, size_t line) const {
+  if (field.size() == kMaxField) {
+    throw error(line, fmt::format("expected fields of at most {} bytes, one has more", kMaxField));
+  }
+  field.push_back(character);
+}
+
+std::string CsvReader::plain_field() {
+  std::string field;
+  for (; !at_end() && content_[position_] != ',' && line_end() == 0; ++position_) {
+    const char character = content_[position_];
+    if (character == '"') {
+      throw error(line_, "found a quote inside a field that does not start with one");
+    }
+    if (character == '\r') {
+      throw error(line_, "found a carriage return without a line feed");
+    }
+    append(field, character, line_);
+  }
+  return field;
+}
+
+std::string CsvReader::quoted_field() {
+  const size_t first_line = line_;
+  std::string field;
+  for (++position_; !at_end(); ++position_) {
+    const char character = content_[position_];
+    if (character == '"') {
+      ++position_;
+      if (at_end() || content_[position_] != '"') {
+        return field;
+      }
+    }
+    line_ += character == '\n' ? 1 : 0;
+    append(field, character, first_line);
+  }
+  throw error(first_line, "a quote is opened here and never closed");
+}
+
+}  // namespace unbraid
