@@ -1,0 +1,83 @@
+#include "unbraid/data/manifest_data_set.h"
+
+#include <filesystem>
+#include <stdexcept>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "unbraid/core/error.h"
+
+namespace unbraid {
+namespace {
+
+// Runs `action`; what it says is wrong gets `place` in front.
+template <typename Action>
+auto at_place(const std::string& place, Action action) {
+  try {
+    return action();
+  } catch (const DataError& error) {
+    throw DataError(place + error.what());
+  }
+}
+
+}  // namespace
+
+ManifestDataSet::ManifestDataSet(
+    std::shared_ptr<const Manifest> manifest, Split split, std::vector<DataModality> modalities,
+    const std::function<torch::Tensor(const std::string& label)>& target, uint64_t seed)
+    : manifest_(std::move(manifest)), modalities_(std::move(modalities)), seed_(seed) {
+  for (const ManifestRow& row : manifest_->rows) {
+    if (row.cells.size() != modalities_.size()) {
+      throw std::invalid_argument("a manifest that was read with other modalities");
+    }
+    if (row.split == split) {
+      samples_.push_back(checked_entry(row, target));
+    }
+  }
+}
+
+ManifestDataSet::Entry ManifestDataSet::checked_entry(
+    const ManifestRow& row,
+    const std::function<torch::Tensor(const std::string& label)>& target) const {
+  for (size_t m = 0; m < modalities_.size(); ++m) {
+    const std::string place = place_of(row) + modalities_[m].name + ": ";
+    if (row.cells[m].empty()) {
+      throw DataError(place +
+                      "the cell is empty; samples without a modality are not supported yet");
+    }
+    at_place(place, [&] { modalities_[m].decoder->check(resolved_cell(row, m)); });
+  }
+  return {&row, at_place(place_of(row), [&] { return target(row.label); })};
+}
+
+const std::string& ManifestDataSet::id(size_t index) const { return samples_.at(index).row->id; }
+
+Sample ManifestDataSet::get(size_t index, uint64_t epoch, bool training) const {
+  const auto& [row, target] = samples_.at(index);
+  Sample sample;
+  sample.target = target;
+  for (size_t m = 0; m < modalities_.size(); ++m) {
+    const auto& [name, decoder] = modalities_[m];
+    const SampleContext context{
+        .seed = seed_, .epoch = epoch, .id = row->id, .modality = name, .training = training};
+    sample.inputs.push_back(at_place(place_of(*row) + name + ": ", [&] {
+      return decoder->transform(decoder->decode(resolved_cell(*row, m)), context);
+    }));
+  }
+  return sample;
+}
+
+std::string ManifestDataSet::resolved_cell(const ManifestRow& row, size_t modality) const {
+  const std::string& cell = row.cells[modality];
+  if (!modalities_[modality].decoder->cell_is_path()) {
+    return cell;
+  }
+  return (std::filesystem::path(manifest_->path).parent_path() / cell).string();
+}
+
+std::string ManifestDataSet::place_of(const ManifestRow& row) const {
+  return fmt::format("{}:{}: ", manifest_->path, row.line);
+}
+
+}  // namespace unbraid

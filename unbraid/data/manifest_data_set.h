@@ -1,0 +1,58 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "unbraid/data/data_set.h"
+#include "unbraid/data/manifest.h"
+#include "unbraid/media/decoder.h"
+
+namespace unbraid {
+
+/// A modality's name and what turns its cells into tensors.
+struct DataModality {
+  std::string name;
+  std::shared_ptr<const Decoder> decoder;
+};
+
+/// The samples of one split of a manifest.
+class ManifestDataSet final : public DataSet {
+ public:
+  /// `modalities` in the order of the rows' cells; `target` turns a label into a tensor or throws
+  /// DataError. Checks every row: throws DataError "manifest.csv:17: …" for an empty cell, a cell
+  /// that its decoder refuses, or a label that `target` refuses. Decodes nothing.
+  ManifestDataSet(std::shared_ptr<const Manifest> manifest, Split split,
+                  std::vector<DataModality> modalities,
+                  const std::function<torch::Tensor(const std::string& label)>& target,
+                  uint64_t seed);
+
+  [[nodiscard]] size_t size() const override { return samples_.size(); }
+  [[nodiscard]] const std::string& id(size_t index) const override;
+  /// Throws DataError "manifest.csv:17: audio: …" when a cell cannot be decoded.
+  [[nodiscard]] Sample get(size_t index, uint64_t epoch, bool training) const override;
+
+ private:
+  struct Entry {
+    const ManifestRow* row;
+    torch::Tensor target;
+  };
+
+  [[nodiscard]] Entry checked_entry(
+      const ManifestRow& row,
+      const std::function<torch::Tensor(const std::string& label)>& target) const;
+  /// A cell as its decoder takes it: a path relative to the manifest becomes one that can be
+  /// opened.
+  [[nodiscard]] std::string resolved_cell(const ManifestRow& row, size_t modality) const;
+  /// "manifest.csv:17: ".
+  [[nodiscard]] std::string place_of(const ManifestRow& row) const;
+
+  std::shared_ptr<const Manifest> manifest_;
+  std::vector<DataModality> modalities_;
+  uint64_t seed_;
+  std::vector<Entry> samples_;
+};
+
+}  // namespace unbraid
