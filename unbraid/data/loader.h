@@ -11,20 +11,20 @@ namespace unbraid {
 
 struct LoaderOptions {
   int64_t batch_size = 64;
-  int workers = 2;        // threads that decode ahead; 0 decodes in the caller's thread
-  bool shuffle = false;   // a permutation that is a function of (seed, epoch)
-  bool drop_last = false; // leave out a last batch of fewer than batch_size samples
-  bool training = false;  // random augmentation on
+  int workers = 2;         // threads that decode ahead; 0 decodes in the caller's thread
+  bool shuffle = false;    // a permutation that is a function of (seed, epoch)
+  bool drop_last = false;  // leave out a last batch of fewer than batch_size samples
+  bool training = false;   // random augmentation on
   uint64_t seed = 0;
 };
 
-/// Batches of one epoch after another, decoded ahead by worker threads, in an order and with content
-/// that do not depend on the number of workers. A sample that fails throws its DataError from `next`
-/// at its own position. One consumer thread.
+/// Batches of one epoch after another, decoded ahead by worker threads, in an order and with
+/// content that do not depend on the number of workers. A sample that fails throws its DataError
+/// from `next` at its own position. One consumer thread.
 class Loader {
  public:
-  /// Throws DataError when no batch would come out (an empty set, or one smaller than batch_size with
-  /// drop_last).
+  /// Throws DataError when no batch would come out (an empty set, or one smaller than batch_size
+  /// with drop_last).
   Loader(std::shared_ptr<const DataSet> data, LoaderOptions options);
   ~Loader();
   Loader(const Loader&) = delete;
@@ -32,13 +32,13 @@ class Loader {
 
   [[nodiscard]] size_t batches() const;
   [[nodiscard]] size_t samples() const;  // in an epoch, after drop_last
-  /// Starts `epoch` at `first_batch`, discarding what was prefetched.
+  /// Starts `epoch` at `first_batch`, at most batches(), discarding what was prefetched.
   void start(uint64_t epoch, size_t first_batch = 0);
-  /// The next batch, or nothing at the end of the epoch.
+  /// The next batch, or nothing at the end of the epoch and before the first start.
   std::optional<Batch> next();
   /// Batches handed out since the start of this epoch, `first_batch` included.
   [[nodiscard]] size_t position() const;
-  /// Seconds that `next` waited for the workers since construction.
+  /// Seconds that `next` waited for the workers since construction, or decoded itself without any.
   [[nodiscard]] double wait_seconds() const;
 
  private:
