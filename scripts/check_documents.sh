@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Runs every shell command of README.md (those of the set-up excepted, which CI runs itself), checks
+# that the recipe and the C++ it shows are those of the tree, and that it lists every package.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+fail() {
+  echo "documents: $*" >&2
+  exit 1
+}
+
+# Blocks of one language, without fences.
+blocks() {
+  awk -v language="$2" '$0 == "```" language { inside = 1; next } /^```/ { inside = 0 } inside' "$1"
+}
+
+squeezed() { tr -d ' \n'; }
+
+[[ "$(squeezed < recipes/avdigits/dgl.toml)" == *"$(blocks README.md toml | squeezed)"* ]] ||
+  fail "the recipe in README.md is not recipes/avdigits/dgl.toml"
+[[ "$(squeezed < examples/dgl_in_ten_lines.cpp)" == *"$(blocks README.md cpp | squeezed)"* ]] ||
+  fail "the C++ in README.md is not in examples/dgl_in_ten_lines.cpp"
+while read -r group package _; do
+  [[ "$group" == "#"* || -z "$group" ]] && continue
+  [[ "$package" == fonts-* ]] || grep -qF -- "$package" README.md ||
+    fail "README.md does not list $package"
+done < scripts/packages.txt
+
+rm -rf runs/dgl runs/joint
+blocks README.md sh | grep -v '^make \(demo\|test\|bench\)$' | while read -r command; do
+  echo "documents: $command"
+  bash -c "$command" </dev/null >/dev/null 2>&1 || fail "failed: $command"
+done
+rm -rf runs/dgl runs/joint

@@ -1,0 +1,287 @@
+// The program as a user meets it: exit codes, one-line errors, files left behind.
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstdio>
+#include <thread>
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "temporary_folder.h"
+
+namespace unbraid {
+namespace {
+
+using nlohmann::json;
+using unbraid::testing::read_text;
+using unbraid::testing::TemporaryFolder;
+using unbraid::testing::write_text;
+
+struct Outcome {
+  int code = -1;
+  std::string output;  // of both streams
+};
+
+Outcome unbraid_program(const std::string& arguments) {
+  const std::string command = std::string(UNBRAID_PROGRAM) + " " + arguments + " 2>&1 </dev/null";
+  FILE* pipe = popen(command.c_str(), "r");
+  Outcome outcome;
+  std::array<char, 4096> buffer{};
+  while (const size_t count = fread(buffer.data(), 1, buffer.size(), pipe)) {
+    outcome.output.append(buffer.data(), count);
+  }
+  const int status = pclose(pipe);
+  outcome.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  return outcome;
+}
+
+/// A float32 .npy file of shape [rows, columns].
+void write_npy(const std::filesystem::path& path, int rows, int columns,
+               const std::vector<float>& values) {
+  std::string header =
+      fmt::format("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}, {}), }}", rows, columns);
+  header.resize(118 - 1, ' ');
+  header += '\n';
+  std::string file = "\x93NUMPY";
+  file += '\x01';
+  file += '\0';
+  file += static_cast<char>(header.size());
+  file += '\0';
+  file += header;
+  file.append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float));
+  write_text(path, file);
+}
+
+/// A recipe over a small table that is easy to learn.
+class CommandLine : public ::testing::Test {
+ protected:
+  CommandLine() {
+    std::vector<float> values;
+    std::string manifest = "id,split,label,left,right\n";
+    for (int row = 0; row < 60; ++row) {
+      const int label = row % 3;
+      for (int column = 0; column < 4; ++column) {
+        values.push_back(static_cast<float>((column == label ? 1.0 : 0.0) + 0.01 * (row % 7)));
+      }
+      const char* split = row < 36 ? "train" : row < 48 ? "val" : "test";
+      manifest += fmt::format("s{},{},{},{},{}\n", row, split, label, row, row);
+    }
+    write_npy(folder_ / "table.npy", 60, 4, values);
+    write_text(folder_ / "manifest.csv", manifest);
+    write_text(recipe(),
+               "[data]\nmanifest = \"manifest.csv\"\nbatch_size = 12\nworkers = 1\n"
+               "[modalities.left]\nkind = \"array\"\ntable = \"table.npy\"\n"
+               "encoder = { type = \"mlp\", layers = [4, 8] }\n"
+               "[modalities.right]\nkind = \"array\"\ntable = \"table.npy\"\n"
+               "encoder = { type = \"mlp\", layers = [4, 8] }\n"
+               "[fusion]\ntype = \"concat\"\n"
+               "[task]\ntype = \"classification\"\nclasses = 3\n"
+               "[method]\ntype = \"dgl\"\n"
+               "[optimizer]\ntype = \"sgd\"\nlr = 0.1\n"
+               "[train]\nepochs = 3\n");
+  }
+
+  [[nodiscard]] std::filesystem::path recipe() const { return folder_ / "recipe.toml"; }
+  [[nodiscard]] Outcome train(const std::string& more, const std::string& out = "run") const {
+    return unbraid_program(
+        fmt::format("train {} --out {} {}", recipe().string(), (folder_ / out).string(), more));
+  }
+
+  /// One line, with the code, that says what it should.
+  static void expect_error(const Outcome& outcome, int code, const std::string& says) {
+    EXPECT_EQ(outcome.code, code) << outcome.output;
+    EXPECT_EQ(std::count(outcome.output.begin(), outcome.output.end(), '\n'), 1) << outcome.output;
+    EXPECT_TRUE(outcome.output.starts_with("unbraid: ")) << outcome.output;
+    EXPECT_NE(outcome.output.find(says), std::string::npos) << outcome.output;
+  }
+
+  TemporaryFolder folder_;
+};
+
+TEST_F(CommandLine, HelpIsEverywhere) {
+  for (const char* command : {"", "demo", "train", "eval", "doctor"}) {
+    const Outcome outcome = unbraid_program(std::string(command) + " --help");
+    EXPECT_EQ(outcome.code, 0);
+    EXPECT_NE(outcome.output.find("--help"), std::string::npos);
+  }
+  EXPECT_EQ(unbraid_program("--version").code, 0);
+}
+
+TEST_F(CommandLine, UsageErrorsAreTwo) {
+  expect_error(unbraid_program(""), 2, "subcommand");
+  expect_error(unbraid_program("trian"), 2, "trian");
+  expect_error(unbraid_program("train"), 2, "RECIPE");
+  expect_error(unbraid_program("demo --seeds 0"), 2, "--seeds");
+  expect_error(train("--set epochs"), 2, "--set epochs: expected key=value");
+}
+
+TEST_F(CommandLine, TrainsEvaluatesAndRepeats) {
+  const Outcome first = train("");
+  ASSERT_EQ(first.code, 0) << first.output;
+  EXPECT_NE(first.output.find("best epoch"), std::string::npos) << first.output;
+  const json summary = json::parse(read_text(folder_ / "run/summary.json"));
+  EXPECT_EQ(summary["method"], "dgl");
+
+  const std::string run = (folder_ / "run").string();
+  const Outcome eval = unbraid_program("eval " + run);
+  EXPECT_EQ(eval.code, 0) << eval.output;
+  EXPECT_NE(eval.output.find("left alone"), std::string::npos) << eval.output;
+  EXPECT_NE(eval.output.find("confusion matrix"), std::string::npos) << eval.output;
+  EXPECT_NE(eval.output.find(fmt::format("{:.4f}", summary["accuracy"].get<double>())),
+            std::string::npos)
+      << eval.output;
+  EXPECT_EQ(unbraid_program("eval " + run + " --split val --absent left").code, 0);
+  expect_error(unbraid_program("eval " + run + " --absent smell"), 2, "left, right");
+  expect_error(unbraid_program("eval " + run + " --absent left --absent right"), 2, "--absent");
+  expect_error(unbraid_program("eval " + run + " --split dev"), 2, "dev");
+
+  // The resolved recipe repeats the run, from anywhere, and resolves to itself.
+  const Outcome again = unbraid_program(
+      fmt::format("train {}/recipe.toml --out {}", run, (folder_ / "again").string()));
+  ASSERT_EQ(again.code, 0) << again.output;
+  EXPECT_EQ(read_text(folder_ / "run/recipe.toml"), read_text(folder_ / "again/recipe.toml"));
+  EXPECT_EQ(read_text(folder_ / "run/checkpoints/last/model.safetensors"),
+            read_text(folder_ / "again/checkpoints/last/model.safetensors"));
+}
+
+TEST_F(CommandLine, EveryMethodTrains) {
+  for (const char* method :
+       {"joint", "auxiliary", "dgl", "{type=\\\"unimodal\\\",modality=\\\"right\\\"}",
+        "{type=\\\"route\\\",multimodal_to_encoder=[0.5,0],multimodal_to_fusion=1,"
+        "unimodal_to_encoder=1,unimodal_to_fusion=0}"}) {
+    const std::string value =
+        method[0] == '{' ? std::string("method=") + method : fmt::format("method.type={}", method);
+    const Outcome outcome = train(fmt::format("--set train.epochs=1 --set \"{}\"", value),
+                                  fmt::format("run{}", std::hash<std::string>()(method)));
+    EXPECT_EQ(outcome.code, 0) << outcome.output;
+  }
+}
+
+TEST_F(CommandLine, ResumesAndRefusesToOverwrite) {
+  ASSERT_EQ(train("").code, 0);
+  expect_error(train(""), 2, "already holds a run");
+  expect_error(train("--resume --set train.epochs=5"), 3, "differs from the recipe");
+  EXPECT_EQ(train("--resume").code, 0);
+  EXPECT_EQ(train("--resume", "fresh").code, 0);
+}
+
+TEST_F(CommandLine, BadRecipesAreThree) {
+  const auto fails = [&](const std::string& setting, const std::string& says) {
+    expect_error(train("--set '" + setting + "'"), 3, says);
+  };
+  fails("optimizer.leraning_rate=0.1", "optimizer.leraning_rate: unknown key");
+  fails("train.epcohs=2", "did you mean epochs?");
+  fails("train.epochs=\"many\"", "train.epochs: expected an integer, got \"many\"");
+  fails("train.epochs=0", "at least 1");
+  fails("method.type=gdl", "did you mean \"dgl\"?");
+  fails("modalities.left.kind=smell", "modalities.left.kind");
+  fails("modalities.left.encoder.type=rasnet18", "did you mean \"resnet18\"?");
+  fails("fusion.type=film", "[film] expected");
+  fails("device=cuda:99", "cuda:99");
+  fails("extra.table=1", "extra: unknown key");
+  write_text(folder_ / "broken.toml", "[data\n");
+  expect_error(unbraid_program("train " + (folder_ / "broken.toml").string()), 3, "broken.toml:1");
+  expect_error(unbraid_program("train " + (folder_ / "none.toml").string()), 3, "none.toml");
+  expect_error(unbraid_program("train " + folder_.path().string()), 3, "expected a recipe file");
+}
+
+TEST_F(CommandLine, BadDataIsFour) {
+  const std::string good = read_text(folder_ / "manifest.csv");
+  const auto fails = [&](const std::string& manifest, const std::string& says) {
+    write_text(folder_ / "manifest.csv", manifest);
+    expect_error(train("", "bad" + std::to_string(std::hash<std::string>()(says))), 4, says);
+  };
+  fails(good + "extra,test,3,0,0\n", "manifest.csv:62: label: expected an integer from 0 to 2");
+  fails(good + "extra,test,1,60,0\n", "manifest.csv:62");
+  fails(good + "extra,dev,1,0,0\n", "manifest.csv:62");
+  fails(good + "s1,test,1,0,0\n", "manifest.csv:62");
+  fails(good + "extra,test,1,0\n", "manifest.csv:62");
+  fails("id,split,label,left\n", "right");
+  fails("", "manifest.csv");
+  fails("id,split,label,left,right\na,train,0,1,1\n", "val");
+  write_text(folder_ / "manifest.csv", good);
+  expect_error(train("--set data.manifest=/nowhere.csv"), 4, "/nowhere.csv");
+  expect_error(train("--set data.batch_size=1000", "large"), 4, "batch");
+}
+
+TEST_F(CommandLine, AManifestRowWithAMissingFileIsFour) {
+  write_text(folder_ / "manifest.csv",
+             "id,split,label,left,right\na,train,0,a.npy,1\nb,val,0,a.npy,1\n");
+  // Without a table, the cell is a path.
+  std::string text = read_text(recipe());
+  text.erase(text.find("table = \"table.npy\"\n"), std::string("table = \"table.npy\"\n").size());
+  write_text(recipe(), text);
+  expect_error(train(""), 4, "manifest.csv:2");
+}
+
+TEST_F(CommandLine, BadCheckpointsAndStorageAreFive) {
+  ASSERT_EQ(train("").code, 0);
+  const auto weights = folder_ / "run/checkpoints/best/model.safetensors";
+  const std::string content = read_text(weights);
+  write_text(weights, content.substr(0, 40));
+  expect_error(unbraid_program("eval " + (folder_ / "run").string()), 5, "model.safetensors");
+  expect_error(unbraid_program("eval " + folder_.path().string() + "/none"), 5, "recipe.toml");
+  write_text(folder_ / "weights.safetensors", "nonsense");
+  expect_error(train("--set train.init=" + (folder_ / "weights.safetensors").string(), "other"), 5,
+               "weights.safetensors");
+  expect_error(train("", "table.npy/run"), 5, "table.npy/run");
+}
+
+TEST_F(CommandLine, InitialWeightsAreThoseOfTheFile) {
+  ASSERT_EQ(train("").code, 0);
+  const auto weights = (folder_ / "run/checkpoints/last/model.safetensors").string();
+  ASSERT_EQ(
+      train("--set train.epochs=1 --set optimizer.lr=0 --set train.init=" + weights, "frozen").code,
+      0);
+  EXPECT_EQ(read_text(weights), read_text(folder_ / "frozen/checkpoints/last/model.safetensors"));
+}
+
+TEST_F(CommandLine, DivergenceIsSix) {
+  const Outcome outcome = train("--set optimizer.lr=1e30");
+  EXPECT_EQ(outcome.code, 6) << outcome.output;
+  EXPECT_NE(outcome.output.find("training diverged in epoch"), std::string::npos) << outcome.output;
+}
+
+TEST_F(CommandLine, SignalsStopAfterSavingAndResumeContinues) {
+  for (const int signal : {SIGINT, SIGTERM}) {
+    const std::string out = (folder_ / ("signal" + std::to_string(signal))).string();
+    const pid_t child = fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+      const std::string log = out + ".log";
+      freopen(log.c_str(), "w", stdout);
+      freopen(log.c_str(), "w", stderr);
+      execl(UNBRAID_PROGRAM, "unbraid", "train", recipe().c_str(), "--out", out.c_str(), "--set",
+            "train.epochs=100000", nullptr);
+      _exit(99);
+    }
+    const auto state = std::filesystem::path(out) / "checkpoints/best/state.json";
+    for (int i = 0; i < 600 && !std::filesystem::exists(state); ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    }
+    ASSERT_TRUE(std::filesystem::exists(state)) << read_text(out + ".log");
+    kill(child, signal);
+    int status = 0;
+    waitpid(child, &status, 0);
+    EXPECT_TRUE(WIFEXITED(status));
+    EXPECT_EQ(WEXITSTATUS(status), signal == SIGINT ? 130 : 143) << read_text(out + ".log");
+    EXPECT_EQ(unbraid_program("eval " + out).code, 0);
+  }
+}
+
+TEST_F(CommandLine, DoctorSaysWhatThereIs) {
+  const Outcome outcome = unbraid_program("doctor");
+  EXPECT_EQ(outcome.code, 0);
+  for (const char* word : {"LibTorch", "BLAS", "hreads", "llocator", "emory"}) {
+    EXPECT_NE(outcome.output.find(word), std::string::npos) << word << "\n" << outcome.output;
+  }
+}
+
+}  // namespace
+}  // namespace unbraid
