@@ -219,6 +219,15 @@ TEST_F(Audio, FindsAFlacCutBetweenItsFrames) {
   expect_data_error([&] { read_audio(path, 22050); }, {path, "truncated"});
 }
 
+TEST_F(Audio, FindsACutInAFlacThatDoesNotSayItsLength) {
+  std::string whole = content_of(write("whole", kFlac, 22050, 1, sweep(60000)));
+  whole[21] &= '\xf0';
+  whole.replace(22, 4, 4, '\0');
+  EXPECT_EQ(read_audio(folder_.write("piped", whole), 22050).size(0), 60000);
+  const std::string path = cut(whole, whole.size() / 2);
+  expect_data_error([&] { read_audio(path, 22050); }, {path, "damaged or truncated"});
+}
+
 TEST_F(Audio, SaysWhereATruncatedWavEnds) {
   const std::string whole = content_of(write("whole", kWav, 22050, 1, sweep(1000)));
   const std::string path = cut(whole, 1000);
@@ -241,6 +250,9 @@ TEST_F(Audio, ReadsAWavWithAnOddChunkBeforeTheSound) {
   content.insert(content.find("data"), std::string("note\x03\0\0\0abc\0", 12));
   content[4] += 12;
   EXPECT_EQ(read_audio(folder_.write("odd", content), 22050).size(0), 1000);
+  const std::string path = cut(content, 2000);
+  expect_data_error([&] { read_audio(path, 22050); },
+                    {"the sound in its header ends at byte 2056"});
 }
 
 TEST_F(Audio, RefusesWhatIsNotSound) {
