@@ -1,6 +1,8 @@
 # Flags that stay with this build: none of them is exported to a consumer.
 add_library(unbraid_build_flags INTERFACE)
 target_compile_options(unbraid_build_flags INTERFACE -Wall -Wextra -Wshadow -Wnon-virtual-dtor)
+# Programs and libraries share the precompiled header, which holds for one kind of code alone.
+target_compile_options(unbraid_build_flags INTERFACE -fPIC)
 if(UNBRAID_WARNINGS_AS_ERRORS)
   target_compile_options(unbraid_build_flags INTERFACE -Werror)
 endif()

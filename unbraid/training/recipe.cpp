@@ -1,6 +1,8 @@
 #include "unbraid/training/recipe.h"
 
 #include <algorithm>
+#include <cctype>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 
