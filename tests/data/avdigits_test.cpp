@@ -342,7 +342,8 @@ TEST_F(AvDigits, FindsItsCacheAsTheXdgSpecificationSays) {
   AvDigitsOptions options = tiny();
   options.cache = "";
   install("exit 1");  // the folder is there all the same
-  const std::string home = std::getenv("HOME") == nullptr ? "" : std::getenv("HOME");
+  const char* former = std::getenv("HOME");
+  const std::string home = former == nullptr ? "" : former;
   setenv("HOME", folder_.c_str(), 1);
   setenv("XDG_CACHE_HOME", (folder_ / "xdg").c_str(), 1);
   EXPECT_THROW(prepare_avdigits(options), DataError);

@@ -159,6 +159,7 @@ void in_parallel(size_t count, int threads, const std::function<void(size_t)>& w
   };
 
   std::vector<std::jthread> pool;
+  pool.reserve(static_cast<size_t>(threads));
   for (int i = 0; i < threads; ++i) {
     pool.emplace_back(run);
   }

@@ -14,6 +14,10 @@ namespace {
 
 constexpr double kHeight = Glyph::kSide * 3.0 / 4.0;
 
+size_t index_of(int x, int y) {
+  return static_cast<size_t>(y) * Glyph::kSide + static_cast<size_t>(x);
+}
+
 struct Point {
   double x = 0;
   double y = 0;
@@ -64,7 +68,7 @@ Glyph centred(const FT_Bitmap& bitmap) {
       const int to_x = left + x;
       const int to_y = top + y;
       if (to_x >= 0 && to_x < Glyph::kSide && to_y >= 0 && to_y < Glyph::kSide) {
-        glyph.ink[static_cast<size_t>(to_y * Glyph::kSide + to_x)] =
+        glyph.ink[index_of(to_x, to_y)] =
             static_cast<float>(bitmap.buffer[y * bitmap.pitch + x]) / 255.0F;
       }
     }
@@ -75,7 +79,7 @@ Glyph centred(const FT_Bitmap& bitmap) {
 Glyph render(const FontFile& font, FT_Face face, int digit) {
   const auto load = [&](FT_UInt pixels) {
     return FT_Set_Pixel_Sizes(face, 0, pixels) == 0 &&
-           FT_Load_Char(face, static_cast<FT_ULong>('0' + digit),
+           FT_Load_Char(face, static_cast<FT_ULong>(digit) + '0',
                         FT_LOAD_RENDER | FT_LOAD_NO_HINTING | FT_LOAD_NO_BITMAP) == 0;
   };
   const FT_Bitmap& bitmap = face->glyph->bitmap;
@@ -94,14 +98,14 @@ Glyph render(const FontFile& font, FT_Face face, int digit) {
 // The ways to write a digit, on paper from (0, 0), top left, to (1, 1). A stroke of two points is
 // straight, a longer one a curve through its points.
 const std::vector<Skeleton>& skeletons(int digit) {
-  static const Stroke oval = {{.5, .05}, {.22, .24}, {.2, .62}, {.42, .94},
-                              {.7, .86}, {.8, .5},   {.7, .15}, {.5, .05}};
-  static const Stroke lower_bowl = {{.28, .45}, {.5, .37},  {.77, .55},
+  static const Stroke kOval = {{.5, .05}, {.22, .24}, {.2, .62}, {.42, .94},
+                               {.7, .86}, {.8, .5},   {.7, .15}, {.5, .05}};
+  static const Stroke kLowerBowl = {{.28, .45}, {.5, .37},  {.77, .55},
                                     {.72, .83}, {.46, .95}, {.2, .86}};
-  static const Stroke small_oval = {{.74, .26}, {.56, .06}, {.3, .14}, {.25, .38},
+  static const Stroke kSmallOval = {{.74, .26}, {.56, .06}, {.3, .14}, {.25, .38},
                                     {.46, .53}, {.68, .42}, {.74, .26}};
-  static const std::array<std::vector<Skeleton>, 10> all = {{
-      {{oval},
+  static const std::array<std::vector<Skeleton>, 10> kAll = {{
+      {{kOval},
        {{{.62, .1},
          {.4, .06},
          {.24, .34},
@@ -132,8 +136,8 @@ const std::vector<Skeleton>& skeletons(int digit) {
         {{.46, .42}, {.74, .52}, {.76, .78}, {.5, .95}, {.2, .86}}}},
       {{{{.62, .05}, {.15, .66}}, {{.15, .66}, {.86, .66}}, {{.62, .05}, {.62, .95}}},
        {{{.28, .06}, {.2, .54}}, {{.2, .54}, {.82, .52}}, {{.68, .2}, {.62, .95}}}},
-      {{{{.76, .07}, {.32, .08}}, {{.32, .08}, {.28, .45}}, lower_bowl},
-       {{{.78, .05}, {.52, .09}, {.34, .08}}, {{.34, .08}, {.28, .45}}, lower_bowl}},
+      {{{{.76, .07}, {.32, .08}}, {{.32, .08}, {.28, .45}}, kLowerBowl},
+       {{{.78, .05}, {.52, .09}, {.34, .08}}, {{.34, .08}, {.28, .45}}, kLowerBowl}},
       {{{{.68, .07},
          {.38, .28},
          {.22, .62},
@@ -166,10 +170,10 @@ const std::vector<Skeleton>& skeletons(int digit) {
          {.68, .12}}},
        {{{.5, .47}, {.3, .3}, {.38, .08}, {.62, .08}, {.7, .3}, {.5, .47}},
         {{.5, .47}, {.24, .66}, {.34, .92}, {.66, .92}, {.76, .66}, {.5, .47}}}},
-      {{{small_oval, {{.74, .26}, {.72, .95}}}},
-       {{small_oval, {{.74, .26}, {.72, .66}, {.56, .92}, {.3, .93}}}}},
+      {{{kSmallOval, {{.74, .26}, {.72, .95}}}},
+       {{kSmallOval, {{.74, .26}, {.72, .66}, {.56, .92}, {.3, .93}}}}},
   }};
-  return all.at(static_cast<size_t>(digit));
+  return kAll.at(static_cast<size_t>(digit));
 }
 
 // The polyline of a Catmull-Rom curve through the points of `stroke`.
@@ -224,7 +228,7 @@ Glyph draw(const std::vector<Stroke>& lines, double pen) {
         for (int x = inside(left - reach); x <= inside(right + reach); ++x) {
           const Point centre{x + 0.5, y + 0.5};
           const double distance = std::sqrt(squared_distance(centre, line[i], line[i + 1]));
-          float& ink = glyph.ink[static_cast<size_t>(y * Glyph::kSide + x)];
+          float& ink = glyph.ink[index_of(x, y)];
           ink = std::max(ink, static_cast<float>(std::clamp(pen / 2 + 0.5 - distance, 0.0, 1.0)));
         }
       }
@@ -236,7 +240,7 @@ Glyph draw(const std::vector<Stroke>& lines, double pen) {
 }  // namespace
 
 const std::vector<FontFile>& fonts(Split split) {
-  static const std::vector<FontFile> train = {
+  static const std::vector<FontFile> kTrain = {
       {"truetype/dejavu/DejaVuSans.ttf", "fonts-dejavu-core"},
       {"truetype/dejavu/DejaVuSans-Bold.ttf", "fonts-dejavu-core"},
       {"truetype/dejavu/DejaVuSerif.ttf", "fonts-dejavu-core"},
@@ -260,7 +264,7 @@ const std::vector<FontFile>& fonts(Split split) {
       {"truetype/fifthhorseman/dkg.ttf", "fonts-dkg-handwriting"},
       {"truetype/fifthhorseman/dkgBd.ttf", "fonts-dkg-handwriting"},
   };
-  static const std::vector<FontFile> val = {
+  static const std::vector<FontFile> kVal = {
       {"opentype/urw-base35/P052-Roman.otf", "fonts-urw-base35"},
       {"opentype/urw-base35/P052-BoldItalic.otf", "fonts-urw-base35"},
       {"opentype/bwht/BecauseWeLearn-Regular.otf", "fonts-bwht"},
@@ -268,7 +272,7 @@ const std::vector<FontFile>& fonts(Split split) {
       {"truetype/quicksand/Quicksand-Bold.ttf", "fonts-quicksand"},
       {"truetype/rufscript/Rufscript010.ttf", "fonts-rufscript"},
   };
-  static const std::vector<FontFile> test = {
+  static const std::vector<FontFile> kTest = {
       {"opentype/urw-base35/URWBookman-Light.otf", "fonts-urw-base35"},
       {"opentype/urw-base35/URWBookman-DemiItalic.otf", "fonts-urw-base35"},
       {"opentype/urw-base35/URWGothic-Book.otf", "fonts-urw-base35"},
@@ -282,11 +286,11 @@ const std::vector<FontFile>& fonts(Split split) {
   };
   switch (split) {
     case Split::kTrain:
-      return train;
+      return kTrain;
     case Split::kVal:
-      return val;
+      return kVal;
     default:
-      return test;
+      return kTest;
   }
 }
 
@@ -298,7 +302,7 @@ float Glyph::at(double x, double y) const {
   }
   const auto pixel = [&](int column, int row) {
     const bool outside = column < 0 || row < 0 || column >= kSide || row >= kSide;
-    return outside ? 0.0F : ink[static_cast<size_t>(row * kSide + column)];
+    return outside ? 0.0F : ink[index_of(column, row)];
   };
   const int column = static_cast<int>(left);
   const int row = static_cast<int>(top);

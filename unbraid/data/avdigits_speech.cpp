@@ -59,6 +59,7 @@ class Child {
  public:
   Child(const std::vector<std::string>& arguments, int output) {
     std::vector<char*> argv;
+    argv.reserve(arguments.size() + 1);
     for (const std::string& argument : arguments) {
       argv.push_back(const_cast<char*>(argument.c_str()));
     }
@@ -225,24 +226,24 @@ std::vector<float> trimmed(const std::vector<float>& samples) {
 const std::vector<std::string>& speakers(Split split) {
   // Some of espeak-ng's variants differ in name only (adam, caleb and klatt, for one); of such
   // groups one is here, or all in one split.
-  static const std::vector<std::string> train = {
+  static const std::vector<std::string> kTrain = {
       "m1",    "m2",      "m4",     "m5",      "m8",      "f1",       "f3",    "f5",
       "Alex",  "Alicia",  "Andrea", "Annie",   "Gene",    "Henrique", "Jacky", "Lee",
       "Mario", "Michael", "Mike",   "Nguyen",  "adam",    "anika",    "aunty", "belinda",
       "boris", "david",   "ed",     "edward",  "grandma", "iven",     "john",  "klatt2",
       "linda", "marcelo", "max",    "norbert", "paul",    "quincy",   "rob",   "zac"};
-  static const std::vector<std::string> val = {"m3",      "f4",      "Denis",  "Marco", "Storm",
-                                               "antonio", "gustave", "miguel", "steph", "croak"};
-  static const std::vector<std::string> test = {
+  static const std::vector<std::string> kVal = {"m3",      "f4",      "Denis",  "Marco", "Storm",
+                                                "antonio", "gustave", "miguel", "steph", "croak"};
+  static const std::vector<std::string> kTest = {
       "m6",    "f2",    "Andy",   "Diogo",  "announcer", "grandpa", "kaukovalta",
       "pablo", "pedro", "robert", "sandro", "shelby",    "travis",  "whisper"};
   switch (split) {
     case Split::kTrain:
-      return train;
+      return kTrain;
     case Split::kVal:
-      return val;
+      return kVal;
     default:
-      return test;
+      return kTest;
   }
 }
 

@@ -14,6 +14,10 @@ namespace {
 constexpr uint64_t kHandsOfTraining = 120;
 constexpr uint64_t kHandsElsewhere = 40;
 
+size_t index_of(int x, int y) {
+  return static_cast<size_t>(y) * kImageSide + static_cast<size_t>(x);
+}
+
 // Ink from 0 to 1 on the picture's own grid.
 struct Canvas {
   std::vector<double> ink = std::vector<double>(size_t{kImageSide} * kImageSide);
@@ -26,7 +30,7 @@ struct Canvas {
         const double mean = (shade(x + 0.25, y + 0.25) + shade(x + 0.75, y + 0.25) +
                              shade(x + 0.25, y + 0.75) + shade(x + 0.75, y + 0.75)) /
                             4;
-        double& pixel = ink[static_cast<size_t>(y * kImageSide + x)];
+        double& pixel = ink[index_of(x, y)];
         pixel += (1 - pixel) * std::clamp(opacity * mean, 0.0, 1.0);
       }
     }
@@ -157,7 +161,7 @@ std::vector<uint8_t> photograph(const Canvas& canvas, double difficulty, RandomS
   std::vector<uint8_t> pixels(canvas.ink.size());
   for (int y = 0; y < kImageSide; ++y) {
     for (int x = 0; x < kImageSide; ++x) {
-      const auto at = static_cast<size_t>(y * kImageSide + x);
+      const size_t at = index_of(x, y);
       const double light = light_x * (x + 0.5 - kImageSide / 2.0) / kImageSide +
                            light_y * (y + 0.5 - kImageSide / 2.0) / kImageSide;
       const double value = paper - contrast * canvas.ink[at] + light + grain * random.normal();
