@@ -166,6 +166,28 @@ TEST(Loader, StartsAnewInTheMiddleOfAnEpoch) {
   EXPECT_EQ(epoch_of(loader, 20), epoch_of(reference, 20));
 }
 
+TEST(Loader, DropsABatchOfAnOlderEpochThatEndsLate) {
+  const auto data = std::make_shared<NumberedData>(4);
+  std::atomic<bool> begun = false;
+  std::atomic<bool> released = false;
+  data->hook = [&](size_t) {
+    begun = true;
+    while (!released) {
+      std::this_thread::sleep_for(milliseconds(1));
+    }
+  };
+  Loader loader(data, {.batch_size = 2, .workers = 1});
+  loader.start(0);
+  while (!begun) {
+    std::this_thread::sleep_for(milliseconds(1));
+  }
+  loader.start(1);
+  released = true;
+  const auto batch = loader.next();
+  ASSERT_EQ(batch->size(), 2);
+  EXPECT_EQ(batch->inputs[0][0][1].item<float>(), 1.F);
+}
+
 TEST(Loader, ThrowsAtThePlaceOfTheBadSample) {
   for (const int workers : {0, 1, 4}) {
     const auto data = std::make_shared<NumberedData>(12);
@@ -259,7 +281,8 @@ TEST(Loader, EndsAtOnceWithWorkUnderWay) {
 }
 
 TEST(Loader, WorkersKeepToOneThreadAndNoGradient) {
-  const int threads = at::get_num_threads();
+  const int before = at::get_num_threads();
+  at::set_num_threads(3);
   for (const int workers : {0, 2}) {
     const auto data = std::make_shared<NumberedData>(8);
     std::atomic<int> most = 0;
@@ -270,11 +293,12 @@ TEST(Loader, WorkersKeepToOneThreadAndNoGradient) {
     };
     Loader loader(data, {.batch_size = 4, .workers = workers});
     epoch_of(loader, 0);
-    EXPECT_EQ(most, workers == 0 ? threads : 1);
+    EXPECT_EQ(most, workers == 0 ? 3 : 1);
     EXPECT_EQ(with_gradient, 0);
     EXPECT_TRUE(at::GradMode::is_enabled());
   }
-  EXPECT_EQ(at::get_num_threads(), threads);
+  EXPECT_EQ(at::get_num_threads(), 3);
+  at::set_num_threads(before);
 }
 
 TEST(Loader, MeasuresItsWaits) {

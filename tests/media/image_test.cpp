@@ -134,9 +134,9 @@ TEST_F(Image, ReadsEveryKindOfPng) {
   EXPECT_EQ(read({PNG_COLOR_TYPE_GRAY, 1}, 3, {0xa0}, 1), (Bytes{255, 0, 255}));
   EXPECT_EQ(read({PNG_COLOR_TYPE_GRAY, 2}, 4, {0x1b}, 1), (Bytes{0, 85, 170, 255}));
   EXPECT_EQ(read({PNG_COLOR_TYPE_GRAY, 8, false, true}, 2, {7, 0}, 1), (Bytes{7, 0}));
-  // 16 bits: 0x80ff is 33023 / 257 = 128.49…, 0x8100 is 128.5…
-  EXPECT_EQ(read({PNG_COLOR_TYPE_GRAY, 16}, 3, {0x80, 0xff, 0x81, 0x20, 0xff, 0xff}, 1),
-            (Bytes{128, 129, 255}));
+  // 16 bits: 255 / 257 rounds to 1, where dropping the lower byte would give 0.
+  EXPECT_EQ(read({PNG_COLOR_TYPE_GRAY, 16}, 3, {0x00, 0xff, 0x81, 0x20, 0xff, 0xff}, 1),
+            (Bytes{1, 129, 255}));
   EXPECT_EQ(read({PNG_COLOR_TYPE_GRAY_ALPHA, 8}, 2, {7, 0, 250, 255}, 1), (Bytes{7, 250}));
   EXPECT_EQ(read({PNG_COLOR_TYPE_RGB_ALPHA, 8}, 1, {1, 2, 3, 0}, 3), (Bytes{1, 2, 3}));
   EXPECT_EQ(read({PNG_COLOR_TYPE_RGB, 16}, 1, {1, 0, 2, 0, 3, 0}, 3), (Bytes{1, 2, 3}));
