@@ -282,6 +282,17 @@ TEST_F(Safetensors, RefusesUnknownDtypesAndOddBooleans) {
             path_ + ": tensor \"x\": a BOOL is neither 0 nor 1");
 }
 
+TEST_F(Safetensors, NamesWhatAHeaderLacks) {
+  EXPECT_EQ(error_of_header(" {}"), path_ + ": the header does not start with '{'");
+  EXPECT_EQ(error_of_header(R"({"x":{"dtype":"U8","data_offsets":[0,1]}})", 1),
+            path_ +
+                ": tensor \"x\": expected dtype, shape and data_offsets, found only "
+                "data_offsets, dtype");
+  EXPECT_EQ(
+      error_of_header(R"({"x":{"dtype":"U8","shape":[0]}})"),
+      path_ + ": tensor \"x\": expected dtype, shape and data_offsets, found only dtype, shape");
+}
+
 TEST_F(Safetensors, RefusesHeadersOfAnotherStructure) {
   const std::string fine = entry("U8", "[4]", "[0,4]");
   EXPECT_EQ(error_of_header(R"({"x":)" + fine + R"(,"x":)" + fine + "}", 4),
@@ -361,9 +372,19 @@ TEST_F(Safetensors, RefusesWhatIsNoFile) {
 
 TEST_F(Safetensors, NeverReplacesADeviceOrADirectory) {
   const NamedTensors tensors = {{"x", torch::ones({1000})}};
-  EXPECT_EQ(storage_error([&] { write_safetensors("/dev/full", tensors); }),
-            "/dev/full: cannot be replaced: expected a regular file, found a device or a pipe");
-  EXPECT_TRUE(fs::is_character_file("/dev/full"));
+  EXPECT_EQ(testing::run_in_child([&] {
+              testing::break_system_call(SYS_rename, EPERM);  // whatever happens, /dev/full stays
+              return storage_error([&] { write_safetensors("/dev/full", tensors); }) ==
+                             "/dev/full: cannot be replaced: expected a regular file, found a "
+                             "device or a pipe"
+                         ? 0
+                         : 1;
+            }),
+            0);
+  ASSERT_EQ(::mkfifo(path_.c_str(), 0600), 0);
+  EXPECT_EQ(storage_error([&] { write_safetensors(path_, tensors); }),
+            path_ + ": cannot be replaced: expected a regular file, found a device or a pipe");
+  EXPECT_TRUE(fs::is_fifo(path_));
   EXPECT_NE(storage_error([&] { write_safetensors(folder_.path().string(), tensors); }), "");
   EXPECT_EQ(storage_error([&] {
               write_safetensors(folder_.file("no/where"), tensors);

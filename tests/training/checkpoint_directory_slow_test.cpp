@@ -1,5 +1,6 @@
 #include <csignal>
 #include <functional>
+#include <set>
 #include <string>
 
 #include <gtest/gtest.h>
@@ -24,8 +25,9 @@ void write_content(const fs::path& target, const std::string& content) {
 
 enum class Outcome { kFinished, kKilled, kNotTraceable };
 
-// Runs `action` in a child and kills it right before its system call number `call`.
-Outcome run_until_call(const std::function<void()>& action, int call) {
+// Runs `action` in a child and calls `before_call(child)` right before each of its system calls,
+// until that says false, upon which the child is killed.
+Outcome trace(const std::function<void()>& action, const std::function<bool(pid_t)>& before_call) {
   const pid_t child = testing::start_child([&] {
     if (::ptrace(PTRACE_TRACEME, 0, nullptr, nullptr) != 0) {
       return 77;
@@ -39,18 +41,25 @@ Outcome run_until_call(const std::function<void()>& action, int call) {
   if (WIFEXITED(status)) {
     return Outcome::kNotTraceable;
   }
+  ::ptrace(PTRACE_SETOPTIONS, child, nullptr, PTRACE_O_TRACESYSGOOD);
   // Each call stops the child twice: before it and after it.
-  for (int stop = 0; stop < 2 * call - 1; ++stop) {
+  for (bool before = true;; before = !before) {
     ::ptrace(PTRACE_SYSCALL, child, nullptr, nullptr);
     ::waitpid(child, &status, 0);
     if (WIFEXITED(status)) {
       EXPECT_EQ(WEXITSTATUS(status), 0);
       return Outcome::kFinished;
     }
+    if (before && !before_call(child)) {
+      ::kill(child, SIGKILL);
+      ::waitpid(child, &status, 0);
+      return Outcome::kKilled;
+    }
   }
-  ::kill(child, SIGKILL);
-  ::waitpid(child, &status, 0);
-  return Outcome::kKilled;
+}
+
+Outcome run_until_call(const std::function<void()>& action, int call) {
+  return trace(action, [&](pid_t) { return --call > 0; });
 }
 
 void kill_before_every_call(bool exchange) {
@@ -93,6 +102,69 @@ TEST(CheckpointDirectorySlow, SurvivesAKillBeforeEverySystemCall) {
 
 TEST(CheckpointDirectorySlow, SurvivesAKillBeforeEverySystemCallWithoutExchange) {
   kill_before_every_call(/*exchange=*/false);
+}
+
+// A valid ".old" beside a damaged target: the damaged one gives way, never the valid one.
+TEST(CheckpointDirectorySlow, KeepsAValidOldOneBesideADamagedOne) {
+  for (int call = 1;; ++call) {
+    const testing::TemporaryFolder folder;
+    const fs::path target = folder.path() / "last";
+    write_content(target, "damaged");
+    fs::rename(target, folder.path() / "last.old");
+    write_content(folder.path() / "other", "old");
+    fs::rename(folder.path() / "last.old", target);
+    fs::rename(folder.path() / "other", folder.path() / "last.old");
+    fs::remove(target / "model");
+    const Outcome outcome = run_until_call(
+        [&] {
+          testing::break_system_call(SYS_renameat2, EINVAL);
+          write_content(target, "new");
+        },
+        call);
+    if (outcome == Outcome::kNotTraceable) {
+      GTEST_SKIP() << "cannot trace a process here";
+    }
+    const std::string content = testing::read_text(find_valid_directory(target) / "model");
+    if (outcome == Outcome::kFinished) {
+      EXPECT_EQ(content, "new");
+      break;
+    }
+    ASSERT_TRUE(content == "old" || content == "new") << "call " << call << ": " << content;
+  }
+}
+
+TEST(CheckpointDirectorySlow, SyncsEveryFileAndFolder) {
+  const testing::TemporaryFolder folder;
+  const fs::path target = folder.path() / "last";
+  write_content(target, "old");
+  std::set<std::string> synced;
+  std::string staging;
+  const Outcome outcome = trace(
+      [&] {
+        write_directory_atomically(target, [](const fs::path& directory) {
+          testing::write_text(directory / "file", "x");
+          fs::create_directory(directory / "folder");
+          testing::write_text(directory / "folder" / "file", "x");
+        });
+      },
+      [&](pid_t child) {
+        __ptrace_syscall_info info{};
+        ::ptrace(PTRACE_GET_SYSCALL_INFO, child, sizeof(info), &info);
+        if (info.entry.nr == SYS_fsync) {
+          const std::string link =
+              "/proc/" + std::to_string(child) + "/fd/" + std::to_string(info.entry.args[0]);
+          synced.insert(fs::read_symlink(link));
+          staging = target.string() + ".tmp." + std::to_string(child);
+        }
+        return true;
+      });
+  if (outcome == Outcome::kNotTraceable || synced.empty()) {
+    GTEST_SKIP() << "cannot trace a process here";
+  }
+  const std::string process = staging.substr(staging.rfind('.'));
+  EXPECT_EQ(synced, (std::set<std::string>{staging, staging + "/file", staging + "/folder",
+                                           staging + "/folder/file",
+                                           staging + "/MANIFEST.tmp" + process, folder.path()}));
 }
 
 }  // namespace

@@ -246,22 +246,6 @@ TEST_F(CheckpointDirectory, IsReplacedWhereDirectoriesCannotBeExchanged) {
   EXPECT_EQ(verification_error(), "");
 }
 
-// A valid ".old" beside a damaged target: the damaged one gives way, never the valid one.
-TEST_F(CheckpointDirectory, KeepsTheValidOneInTwoSteps) {
-  write_content(target_, "valid");
-  fs::rename(target_, folder_.path() / "last.old");
-  write_content(folder_.path() / "copy", "damaged");
-  fs::rename(folder_.path() / "copy", target_);
-  fs::remove(target_ / "model");
-  run_in_child([&] {
-    testing::break_system_call(SYS_renameat2, EINVAL);
-    testing::break_system_call(SYS_rename, EIO);  // stops before the first rename
-    write_content(target_, "new");
-    return 0;
-  });
-  EXPECT_EQ(content_of(find_valid_directory(target_)), "valid");
-}
-
 TEST_F(CheckpointDirectory, SurvivesFailingSystemCalls) {
   write_content(target_, "old");
   for (const int call : {SYS_fsync, SYS_rename, SYS_renameat2, SYS_write, SYS_mkdir, SYS_pread64}) {
