@@ -27,7 +27,7 @@ class NaiveBlockImpl : public torch::nn::Module {
   }
 
   torch::Tensor forward(const torch::Tensor& x) {
-    const torch::Tensor hidden = torch::relu_(bn1_(conv1_(x)));
+    const torch::Tensor hidden = torch::relu(bn1_(conv1_(x)));
     torch::Tensor y = bn2_(conv2_(hidden));
     y += downsample_ ? downsample_->forward(x) : x;
     return torch::relu_(y);
@@ -59,7 +59,7 @@ NaiveResNetImpl::NaiveResNetImpl(int64_t in_channels)
 }
 
 torch::Tensor NaiveResNetImpl::forward(torch::Tensor x) {
-  x = torch::max_pool2d(torch::relu_(bn1_(conv1_(x))), 3, 2, 1);
+  x = torch::max_pool2d(torch::relu(bn1_(conv1_(x))), 3, 2, 1);
   for (torch::nn::Sequential& layer : layers_) {
     x = layer->forward(x);
   }

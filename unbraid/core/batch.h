@@ -12,8 +12,8 @@ using ModalityTensors = std::vector<torch::Tensor>;
 
 /// B samples, stacked.
 struct Batch {
-  ModalityTensors inputs;   // each [B, …], float
-  torch::Tensor target;     // [B, …], as the task wants it
+  ModalityTensors inputs;  // each [B, …], float
+  torch::Tensor target;    // [B, …], as the task wants it
   std::vector<std::string> ids;
 
   [[nodiscard]] int64_t size() const { return static_cast<int64_t>(ids.size()); }

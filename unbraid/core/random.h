@@ -5,14 +5,14 @@
 
 namespace unbraid {
 
-/// A stream of random numbers that is a function of (seed, epoch, sample id, purpose) alone, never of
-/// a thread, of time or of what was drawn elsewhere; the same on every platform. SplitMix64.
+/// A stream of random numbers that is a function of (seed, epoch, sample id, purpose) alone, never
+/// of a thread, of time or of what was drawn elsewhere; the same on every platform. SplitMix64.
 class RandomStream {
  public:
   explicit RandomStream(uint64_t state) : state_(state) {}
 
-  /// `purpose` names what the numbers are for ("crop", "flip", …), so that drawing more of one thing
-  /// never shifts another.
+  /// `purpose` names what the numbers are for ("crop", "flip", …), so that drawing more of one
+  /// thing never shifts another.
   static RandomStream of(uint64_t seed, uint64_t epoch, std::string_view id,
                          std::string_view purpose);
 

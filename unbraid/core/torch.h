@@ -1,7 +1,7 @@
 #pragma once
 
-// The one place that includes LibTorch and knows about its versions. clang up to 19 rejects LibTorch
-// 1.13 at C++20 unless ivalue.h, where IValue is completed, comes before everything else.
+// The one place that includes LibTorch and knows about its versions. clang up to 19 rejects
+// LibTorch 1.13 at C++20 unless ivalue.h, where IValue is completed, comes before everything else.
 #include <ATen/core/ivalue.h>
 // clang-format off
 #include <torch/torch.h>

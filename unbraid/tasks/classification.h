@@ -6,9 +6,9 @@ namespace unbraid {
 
 struct ClassificationOptions {
   int64_t classes = 2;
-  std::vector<std::string> class_names;  // empty: labels are integers from 0
-  double label_smoothing = 0.0;          // share of the target spread over all classes, [0, 1)
-  std::vector<double> class_weights;     // of each class in the loss; empty: all 1
+  std::vector<std::string> class_names = {};  // empty: labels are integers from 0
+  double label_smoothing = 0.0;               // share of the target spread over all classes, [0, 1)
+  std::vector<double> class_weights = {};     // of each class in the loss; empty: all 1
 };
 
 /// One class of several: cross-entropy on logits [B, classes] with targets [B] int64; accuracy,
