@@ -11,3 +11,28 @@ pkg_check_modules(PNG REQUIRED IMPORTED_TARGET libpng)
 pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
 pkg_check_modules(FREETYPE REQUIRED IMPORTED_TARGET freetype2)
 find_package(tomlplusplus REQUIRED)
+
+# oneDNN 2.6 to 2.x, for the fused ResNet on x86-64, unless LibTorch brings a oneDNN of its own, whose
+# symbols would take the place of these. Without it LibTorch's operators do the same more slowly.
+option(UNBRAID_WITH_ONEDNN "Use oneDNN 2.x where it is found" ON)
+set(UNBRAID_HAVE_ONEDNN OFF)
+if(UNBRAID_WITH_ONEDNN AND CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$")
+  find_path(UNBRAID_ONEDNN_INCLUDE_DIR oneapi/dnnl/dnnl_version.h)
+  find_library(UNBRAID_ONEDNN_LIBRARY dnnl)
+  mark_as_advanced(UNBRAID_ONEDNN_INCLUDE_DIR UNBRAID_ONEDNN_LIBRARY)
+  if(UNBRAID_ONEDNN_INCLUDE_DIR AND UNBRAID_ONEDNN_LIBRARY)
+    file(STRINGS "${UNBRAID_ONEDNN_INCLUDE_DIR}/oneapi/dnnl/dnnl_version.h" version
+         REGEX "DNNL_VERSION_(MAJOR|MINOR) +[0-9]+")
+    string(REGEX REPLACE "^[^0-9]*([0-9]+)[^0-9]+([0-9]+).*" "\\1.\\2" version "${version}")
+    include(CheckCXXSourceCompiles)
+    set(CMAKE_REQUIRED_LIBRARIES torch)
+    check_cxx_source_compiles(
+      "extern \"C\" const void* dnnl_version(); int main() { return dnnl_version() == nullptr; }"
+      UNBRAID_TORCH_BRINGS_ONEDNN)
+    unset(CMAKE_REQUIRED_LIBRARIES)
+    if(version VERSION_GREATER_EQUAL 2.6 AND version VERSION_LESS 3
+       AND NOT UNBRAID_TORCH_BRINGS_ONEDNN)
+      set(UNBRAID_HAVE_ONEDNN ON)
+    endif()
+  endif()
+endif()

@@ -33,6 +33,11 @@ int run(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {
     return app.exit(success);  // --help and --version
+  } catch (const CLI::RequiredError& problem) {
+    const std::string given = argc > 1 && app.get_subcommands().empty() ? argv[1] : "";
+    return fail(unbraid::ExitCode::kUsage,
+                given.empty() ? std::string(problem.what()) + "; see unbraid --help"
+                              : "expected the command demo, train, eval or doctor, got " + given);
   } catch (const CLI::ParseError& problem) {
     return fail(unbraid::ExitCode::kUsage, std::string(problem.what()) + "; see unbraid --help");
   }

@@ -6,8 +6,7 @@
 
 namespace unbraid {
 
-TrainingResult run_recipe(const Recipe& recipe, RunDirectory& directory, bool resume,
-                          const std::string& title) {
+TrainingParts open_parts(const Recipe& recipe) {
   const auto manifest = recipe.open_manifest(show_generation);
   const auto required = [&](Split split) {
     auto data = recipe.open_split(manifest, split);
@@ -17,7 +16,7 @@ TrainingResult run_recipe(const Recipe& recipe, RunDirectory& directory, bool re
     }
     return data;
   };
-  const TrainingParts parts{
+  return {
       .model = recipe.build_model(),
       .task = recipe.task,
       .method = recipe.method,
@@ -25,6 +24,10 @@ TrainingResult run_recipe(const Recipe& recipe, RunDirectory& directory, bool re
       .val = required(Split::kVal),
       .test = recipe.open_split(manifest, Split::kTest),
   };
+}
+
+TrainingResult run_recipe(const Recipe& recipe, const TrainingParts& parts, RunDirectory& directory,
+                          bool resume, const std::string& title) {
   Progress progress(title, recipe.settings.epochs, &directory);
   return train(parts, recipe.settings, directory, resume, &progress);
 }

@@ -9,9 +9,12 @@
 
 namespace unbraid {
 
-/// Opens the recipe's data and trains it in `directory`. `title` begins every line of progress.
-TrainingResult run_recipe(const Recipe& recipe, RunDirectory& directory, bool resume,
-                          const std::string& title);
+/// Opens the recipe's data, every row checked, and builds its model.
+TrainingParts open_parts(const Recipe& recipe);
+
+/// Trains `parts` in `directory`. `title` begins every line of progress.
+TrainingResult run_recipe(const Recipe& recipe, const TrainingParts& parts, RunDirectory& directory,
+                          bool resume, const std::string& title);
 
 /// An evaluation as a table for a person: a line for the fused output and one for each modality
 /// alone.

@@ -26,15 +26,18 @@ void run(const TrainArguments& arguments) {
                             recipe.method->name(), recipe.settings.seed)
           : std::filesystem::path(arguments.out);
   const bool resume = arguments.resume && RunDirectory::holds_run(out);
-  RunDirectory directory =
-      resume ? RunDirectory::open(out) : RunDirectory::create(out, recipe.resolved);
-  if (resume && directory.recipe() != recipe.resolved) {
+  if (!resume) {
+    RunDirectory::check_free(out);
+  } else if (RunDirectory::open(out).recipe() != recipe.resolved) {
     throw RecipeError(
         fmt::format("{}: differs from the recipe that {} was started with; resume with "
                     "{}/recipe.toml, or name another --out",
                     arguments.recipe, out.string(), out.string()));
   }
-  const TrainingResult result = run_recipe(recipe, directory, resume, recipe.method->name());
+  const TrainingParts parts = open_parts(recipe);
+  RunDirectory directory =
+      resume ? RunDirectory::open(out) : RunDirectory::create(out, recipe.resolved);
+  const TrainingResult result = run_recipe(recipe, parts, directory, resume, recipe.method->name());
   std::cout << fmt::format("best epoch {} (chosen on val) after {:.1f} s, in {}\n",
                            result.best_epoch, result.seconds, out.string());
   if (result.test.samples > 0) {

@@ -114,7 +114,7 @@ TEST_F(CommandLine, HelpIsEverywhere) {
 }
 
 TEST_F(CommandLine, UsageErrorsAreTwo) {
-  expect_error(unbraid_program(""), 2, "subcommand");
+  expect_error(unbraid_program(""), 2, "command");
   expect_error(unbraid_program("trian"), 2, "trian");
   expect_error(unbraid_program("train"), 2, "RECIPE");
   expect_error(unbraid_program("demo --seeds 0"), 2, "--seeds");
@@ -182,7 +182,7 @@ TEST_F(CommandLine, BadRecipesAreThree) {
   fails("method.type=gdl", "did you mean \"dgl\"?");
   fails("modalities.left.kind=smell", "modalities.left.kind");
   fails("modalities.left.encoder.type=rasnet18", "did you mean \"resnet18\"?");
-  fails("fusion.type=film", "[film] expected");
+  fails("fusion.type=flim", "did you mean \"film\"?");
   fails("device=cuda:99", "cuda:99");
   fails("extra.table=1", "extra: unknown key");
   write_text(folder_ / "broken.toml", "[data\n");
@@ -195,7 +195,7 @@ TEST_F(CommandLine, BadDataIsFour) {
   const std::string good = read_text(folder_ / "manifest.csv");
   const auto fails = [&](const std::string& manifest, const std::string& says) {
     write_text(folder_ / "manifest.csv", manifest);
-    expect_error(train("", "bad" + std::to_string(std::hash<std::string>()(says))), 4, says);
+    expect_error(train(""), 4, says);
   };
   fails(good + "extra,test,3,0,0\n", "manifest.csv:62: label: expected an integer from 0 to 2");
   fails(good + "extra,test,1,60,0\n", "manifest.csv:62");

@@ -87,7 +87,8 @@ double relative_error(const torch::Tensor& actual, const torch::Tensor& expected
 }
 
 TEST(ResNet, EqualsTheReferenceForwardAndBackward) {
-  ResNet encoder({.in_channels = 3, .width = 16});
+  const auto owner = std::make_shared<ResNet>(ResNetOptions{.in_channels = 3, .width = 16});
+  ResNet& encoder = *owner;
   initialise(encoder, 4);
   torch::manual_seed(2);
   {
@@ -161,7 +162,8 @@ TEST(Mlp, IsLinearReluLinear) {
 }
 
 TEST(Initialise, DrawsTheDistributionsOfTheReference) {
-  ResNet encoder({.in_channels = 3});
+  const auto owner = std::make_shared<ResNet>(ResNetOptions{.in_channels = 3});
+  ResNet& encoder = *owner;
   torch::nn::Sequential model(torch::nn::Linear(300, 200));
   initialise(encoder, 1);
   initialise(*model, 1);
@@ -178,7 +180,8 @@ TEST(Initialise, DrawsTheDistributionsOfTheReference) {
 
 TEST(Initialise, DependsOnSeedAndNameAlone) {
   const auto weights = [](uint64_t seed) {
-    Cnn encoder(1, {4, 4});
+    const auto owner = std::make_shared<Cnn>(1, std::vector<int64_t>{4, 4});
+    Cnn& encoder = *owner;
     torch::randn({3});  // what else was drawn does not matter
     initialise(encoder, seed);
     return std::vector<torch::Tensor>{encoder.named_parameters()["conv1.weight"],

@@ -172,7 +172,7 @@ void expect_finite_differences(torch::Tensor& variable,
     const double below = loss().item<double>();
     values[i] = before;
     const double expected = (above - below) / (2 * kStep);
-    const double actual = gradient.defined() ? gradient.view(-1)[i].item<double>() : 0.0;
+    const double actual = gradient.defined() ? gradient.reshape(-1)[i].item<double>() : 0.0;
     EXPECT_NEAR(actual, expected, 1e-6 * std::max(1.0, std::abs(expected)));
   }
 }

@@ -114,13 +114,13 @@ TEST(Optimizer, FollowsItsFormulaOverSeveralSteps) {
   for (const OptimizerOptions& rule : rules) {
     for (const auto dtype : {torch::kFloat, torch::kDouble}) {
       SCOPED_TRACE(rule.type + (rule.nesterov ? " nesterov " : " ") + c10::toString(dtype));
-      torch::Tensor p = torch::tensor({0.7}).to(dtype).set_requires_grad(true);
+      torch::Tensor p = torch::tensor({0.7}, dtype).set_requires_grad(true);
       Parameters parameters;
       parameters.insert("p", p);
       Optimizer optimizer(rule, parameters);
       Reference reference{rule, 0.7};
       for (const double g : {0.5, -0.25, 1.5, 0.0, 2.0}) {
-        p.mutable_grad() = torch::tensor({2 * g}).to(dtype);
+        p.mutable_grad() = torch::tensor({2 * g}, dtype);
         optimizer.step(0.03, 0.5);
         reference.step(0.03, g);
         EXPECT_NEAR(p.item<double>(), reference.p, dtype == torch::kFloat ? 1e-6 : 1e-9);

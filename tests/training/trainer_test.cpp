@@ -8,6 +8,7 @@
 
 #include "temporary_folder.h"
 #include "unbraid/core/error.h"
+#include "unbraid/core/random.h"
 #include "unbraid/methods/dgl.h"
 #include "unbraid/methods/joint.h"
 #include "unbraid/models/encoders/mlp.h"
@@ -197,7 +198,7 @@ TEST(Train, ChoosesTheEarliestBestEpochOnVal) {
   EXPECT_EQ(result.best_epoch, best_epoch);
   // The weights reported on test are those of the best checkpoint.
   const TrainingParts other = make_parts();
-  RunState state = directory.load("best", *other.model, nullptr);
+  RunState state = directory.load("best", *other.model.ptr(), nullptr);
   EXPECT_EQ(state.epoch, best_epoch);
   const Evaluation again = evaluate(*other.model.ptr(), *other.task, other.test, make_settings());
   EXPECT_EQ(again.fused.loss, result.test.fused.loss);
@@ -354,7 +355,7 @@ TEST(RunDirectory, RefusesDamagedCheckpoints) {
   settings.epochs = 1;
   RunDirectory directory = RunDirectory::create(folder / "run", "a = 1\n");
   train(parts, settings, directory);
-  const auto load = [&] { return directory.load("last", *parts.model, nullptr); };
+  const auto load = [&] { return directory.load("last", *parts.model.ptr(), nullptr); };
   EXPECT_NO_THROW(load());
   const auto weights = folder / "run/checkpoints/last/model.safetensors";
   const std::string content = read_text(weights);

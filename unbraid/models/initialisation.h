@@ -9,8 +9,8 @@ namespace unbraid {
 /// Draws every parameter of `module` anew, as the reference implementations of OGM-GE, PMR and DGL
 /// do: Linear weights Xavier-normal, convolutions Kaiming-normal (fan out, ReLU), BatchNorm weights
 /// 1, biases 0. What is drawn depends on the seed and the parameter's name alone, so that a part
-/// starts equal in every model that has it, whatever else that model holds. Parameters of other kinds
-/// of layers stay as they are.
+/// starts equal in every model that has it, whatever else that model holds. Parameters of other
+/// kinds of layers stay as they are.
 void initialise(torch::nn::Module& module, uint64_t seed);
 
 }  // namespace unbraid

@@ -79,13 +79,17 @@ bool RunDirectory::holds_run(const fs::path& path) {
   return fs::exists(path / "recipe.toml", failure);
 }
 
-RunDirectory RunDirectory::create(const fs::path& path, const std::string& recipe) {
+void RunDirectory::check_free(const fs::path& path) {
   if (holds_run(path)) {
     throw Error(ExitCode::kUsage,
                 path.string() +
                     ": already holds a run; --resume continues it, --out names another "
                     "folder");
   }
+}
+
+RunDirectory RunDirectory::create(const fs::path& path, const std::string& recipe) {
+  check_free(path);
   std::error_code failure;
   fs::create_directories(path / "checkpoints", failure);
   if (failure) {

@@ -27,6 +27,8 @@ class RunDirectory {
   static RunDirectory create(const std::filesystem::path& path, const std::string& recipe);
   /// Opens the run in `path` to continue or read it.
   static RunDirectory open(const std::filesystem::path& path);
+  /// Throws what `create` would where there is a run already.
+  static void check_free(const std::filesystem::path& path);
   [[nodiscard]] static bool holds_run(const std::filesystem::path& path);
 
   [[nodiscard]] const std::filesystem::path& path() const { return path_; }

@@ -10,8 +10,8 @@ namespace unbraid {
 
 struct ScheduleOptions {
   std::string type = "constant";  // "multistep", "step", "cosine"
-  std::vector<int64_t>
-      milestones;          // multistep: epochs (from 0) at whose start lr is multiplied by gamma
+  std::vector<int64_t> milestones =
+      {};                  // multistep: epochs (from 0) at whose start lr is multiplied by gamma
   int64_t step_size = 30;  // step: every so many epochs
   double gamma = 0.1;
   double min_lr = 0;         // cosine: reached at the end of training

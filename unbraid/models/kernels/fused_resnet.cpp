@@ -1,0 +1,135 @@
+#include "unbraid/models/kernels/fused_resnet.h"
+
+#ifdef UNBRAID_HAVE_ONEDNN
+
+#include <ATen/TracerMode.h>
+#include <ATen/autocast_mode.h>
+
+#include <algorithm>
+
+#include "unbraid/models/kernels/blocked_convolution.h"
+#include "unbraid/models/kernels/norm_kernels.h"
+#include "unbraid/models/kernels/resnet_stage.h"
+
+namespace unbraid::kernels {
+namespace {
+
+using torch::Tensor;
+
+bool processor_has_avx512() {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+         __builtin_cpu_supports("fma");
+}
+
+bool available(at::ScalarType type) {
+  static const bool has_avx512 = processor_has_avx512();
+  return has_avx512 && blocked_convolution_available(type);
+}
+
+bool autocasts() {
+#if UNBRAID_TORCH_AT_LEAST(2, 4)
+  return at::autocast::is_autocast_enabled(at::kCPU);
+#else
+  return at::autocast::is_cpu_enabled();
+#endif
+}
+
+at::ScalarType autocast_type() {
+#if UNBRAID_TORCH_AT_LEAST(2, 4)
+  return at::autocast::get_autocast_dtype(at::kCPU);
+#else
+  return at::autocast::get_autocast_cpu_dtype();
+#endif
+}
+
+/// What LibTorch's convolutions would compute in, or Undefined where the kernels have no match.
+at::ScalarType compute_type(const Tensor& images) {
+  if (!autocasts()) {
+    return images.scalar_type() == at::kFloat ? at::kFloat : at::ScalarType::Undefined;
+  }
+  const bool is_cast = images.scalar_type() == at::kFloat || images.scalar_type() == at::kBFloat16;
+  return is_cast && autocast_type() == at::kBFloat16 ? at::kBFloat16 : at::ScalarType::Undefined;
+}
+
+/// Where oneDNN 2.6 has fast kernels for the stem: others fall to its reference loops.
+bool stem_is_fast(const Tensor& images, at::ScalarType type) {
+  constexpr int64_t kLeastSize = 8;
+  return images.size(1) <= (type == at::kFloat ? 3 : kBlock - 1) && images.size(2) >= kLeastSize &&
+         images.size(3) >= kLeastSize;
+}
+
+bool images_fit(const Tensor& images, const Tensor& stem_weight) {
+  return images.device().is_cpu() && images.layout() == at::kStrided && images.dim() == 4 &&
+         images.size(0) > 0 && images.size(1) == stem_weight.size(1) &&
+         !(images.requires_grad() && at::GradMode::is_enabled()) &&
+         !at::tracer::impl::is_dispatch_enabled();
+}
+
+bool is_float_vector(const Tensor& tensor, int64_t size) {
+  return tensor.defined() && tensor.device().is_cpu() && tensor.scalar_type() == at::kFloat &&
+         tensor.is_contiguous() && tensor.numel() == size;
+}
+
+bool unit_fits(const ConvolutionNorm& unit, bool training) {
+  const Tensor& weight = unit.convolution->weight;
+  const auto& norm = *unit.norm;
+  const int64_t channels = weight.size(0);
+  return weight.device().is_cpu() && weight.scalar_type() == at::kFloat && channels % kBlock == 0 &&
+         norm.is_training() == training && norm.options.momentum().has_value() &&
+         norm.options.track_running_stats() && norm.num_batches_tracked.defined() &&
+         is_float_vector(norm.weight, channels) && is_float_vector(norm.bias, channels) &&
+         is_float_vector(norm.running_mean, channels) &&
+         is_float_vector(norm.running_var, channels);
+}
+
+/// LibTorch refuses to train on a single value per channel, which the last stage has first.
+bool has_values_to_normalise(const Tensor& images) {
+  const auto reduced = [](int64_t size) { return (size + 31) / 32; };
+  return images.size(0) * reduced(images.size(2)) * reduced(images.size(3)) > 1;
+}
+
+}  // namespace
+
+bool fused_resnet_available() { return available(at::kFloat); }
+
+bool fused_resnet_applies(const Tensor& images, const std::vector<ConvolutionNorm>& units,
+                          bool training) {
+  if (!images_fit(images, units.front().convolution->weight)) {
+    return false;
+  }
+  const at::ScalarType type = compute_type(images);
+  return type != at::ScalarType::Undefined && available(type) && stem_is_fast(images, type) &&
+         (!training || has_values_to_normalise(images)) &&
+         std::all_of(units.begin(), units.end(),
+                     [&](const ConvolutionNorm& unit) { return unit_fits(unit, training); });
+}
+
+Tensor fused_resnet(const Tensor& images, const std::vector<ConvolutionNorm>& units,
+                    bool training) {
+  Tensor x = images.detach().to(compute_type(images)).contiguous();
+  for (int stage = 0; stage < kStages; ++stage) {
+    x = resnet_stage(x, units.data() + stage * kUnitsPerStage, stage, training);
+  }
+  return x;
+}
+
+}  // namespace unbraid::kernels
+
+#else
+
+namespace unbraid::kernels {
+
+bool fused_resnet_available() { return false; }
+
+bool fused_resnet_applies(const torch::Tensor&, const std::vector<ConvolutionNorm>&, bool) {
+  return false;
+}
+
+torch::Tensor fused_resnet(const torch::Tensor&, const std::vector<ConvolutionNorm>&, bool) {
+  TORCH_CHECK(false, "[resnet18] this build has no fused kernels");
+}
+
+}  // namespace unbraid::kernels
+
+#endif
