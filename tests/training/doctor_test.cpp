@@ -54,11 +54,15 @@ TEST(Doctor, FindsTheReferenceBlas) {
 }
 
 TEST(Doctor, JudgesTheKernelsOfOpenBlas) {
-  BlasLibrary library = {
-      .file = "/x/libblas.so.3", .openblas_config = kOpenBlas, .openblas_core = "Haswell"};
+  BlasLibrary library = {.file = "/x/openblas-pthread/libblas.so.3",
+                         .openblas_config = kOpenBlas,
+                         .openblas_core = "Haswell"};
   EXPECT_EQ(judge_blas(library, false, 2).value, "OpenBLAS 0.3.21, Haswell kernels");
   EXPECT_EQ(judge_blas(library, false, 2).advice, "");
   EXPECT_EQ(judge_blas(library, true, 2).advice, "set OPENBLAS_CORETYPE=SkylakeX for this CPU");
+  library.file = "/x/blas/libblas.so.3";  // OpenBLAS is loaded too, but is not what multiplies
+  EXPECT_EQ(judge_blas(library, true, 2).value, "the reference BLAS, /x/blas/libblas.so.3");
+  library.file = "/x/libopenblas.so.0";
   library.single_threaded = true;
   EXPECT_EQ(judge_blas(library, false, 1).advice, "");
   EXPECT_NE(judge_blas(library, false, 2).advice, "");
@@ -66,10 +70,11 @@ TEST(Doctor, JudgesTheKernelsOfOpenBlas) {
 
 TEST(Doctor, JudgesThreadsSpeedAndBf16) {
   EXPECT_EQ(judge_threads(2, 2, 4).advice, "");
-  EXPECT_EQ(judge_threads(2, 2, 4).value, "2 threads on 2 of the machine's 4 cores");
+  EXPECT_EQ(judge_threads(2, 2, 4).value, "2 on 2 of 4 cores");
   EXPECT_EQ(judge_threads(8, 2, 4).advice,
             "more threads than cores slow each other: set OMP_NUM_THREADS=2");
-  EXPECT_EQ(judge_threads(1, 4, 4).advice, "3 cores idle: unset OMP_NUM_THREADS, or set it to 4");
+  EXPECT_EQ(judge_threads(1, 4, 4).advice,
+            "cores stay idle: unset OMP_NUM_THREADS, or set it to 4");
   EXPECT_EQ(judge_speed(100, 2, "sse2 avx2").advice, "");
   EXPECT_NE(judge_speed(20, 2, "sse2 avx2").advice, "");
   EXPECT_EQ(judge_speed(20, 2, "sse2").advice, "");

@@ -244,7 +244,8 @@ Finding speech_synthesis() {
 
 Finding judge_blas(const BlasLibrary& library, bool cpu_has_avx512, int cores) {
   const std::string name = fs::path(library.file).filename().string();
-  if (!library.openblas_config.empty()) {
+  // OpenBLAS may be loaded, for LAPACK, while sgemm comes from elsewhere.
+  if (!library.openblas_config.empty() && contains(library.file, "openblas")) {
     const std::string& config = library.openblas_config;
     const size_t end = config.find(' ', config.find(' ') + 1);  // "OpenBLAS 0.3.21 NO_LAPACKE …"
     const std::string value =
@@ -268,16 +269,15 @@ Finding judge_blas(const BlasLibrary& library, bool cpu_has_avx512, int cores) {
 }
 
 Finding judge_threads(int threads, int cores, int cores_of_machine) {
-  const std::string value =
-      fmt::format("{} threads on {} of the machine's {} cores", threads, cores, cores_of_machine);
+  const std::string value = fmt::format("{} on {} of {} cores", threads, cores, cores_of_machine);
   if (threads > cores) {
     return {"threads", value,
             fmt::format("more threads than cores slow each other: set OMP_NUM_THREADS={}", cores)};
   }
   return {"threads", value,
-          threads < cores ? fmt::format("{} cores idle: unset OMP_NUM_THREADS, or set it to {}",
-                                        cores - threads, cores)
-                          : ""};
+          threads < cores
+              ? fmt::format("cores stay idle: unset OMP_NUM_THREADS, or set it to {}", cores)
+              : ""};
 }
 
 Finding judge_speed(double gflops, int threads, const std::string& flags) {

@@ -22,7 +22,7 @@ std::string format_findings(const std::vector<Finding>& findings);
 /// What is known about the library that provides sgemm.
 struct BlasLibrary {
   std::string file = {};             // where sgemm_ comes from, links resolved
-  std::string openblas_config = {};  // openblas_get_config(), empty if it is not OpenBLAS
+  std::string openblas_config = {};  // openblas_get_config(), empty if not loaded
   std::string openblas_core = {};
   bool single_threaded = false;
   bool torch_has_mkl = false;
