@@ -63,7 +63,7 @@ torch::Tensor NaiveResNetImpl::forward(torch::Tensor x) {
   for (torch::nn::Sequential& layer : layers_) {
     x = layer->forward(x);
   }
-  return torch::adaptive_avg_pool2d(x, 1).flatten(1);
+  return torch::adaptive_avg_pool2d(x, {1, 1}).flatten(1);
 }
 
 NaiveFusionImpl::NaiveFusionImpl(const std::string& type, int64_t classes) : film_(type == "film") {
