@@ -224,9 +224,11 @@ int work(char variant, const Setting& setting, int steps, int argc, char** argv)
 }
 
 Measurement measure(char variant, const Setting& setting, int steps) {
+  const std::string allocator = variant == 'U' ? UNBRAID_ALLOCATOR : "";
   const std::string command = fmt::format(
-      "exec /proc/{}/exe --worker {} --fusions {} --batches {} --precisions {} --steps {}",
-      getpid(), variant, setting.fusion, setting.batch, setting.precision, steps);
+      "{}exec /proc/{}/exe --worker {} --fusions {} --batches {} --precisions {} --steps {}",
+      allocator.empty() ? "" : "LD_PRELOAD='" + allocator + "' ", getpid(), variant, setting.fusion,
+      setting.batch, setting.precision, steps);
   FILE* const pipe = popen(command.c_str(), "r");  // NOLINT(cert-env33-c): our own program
   if (pipe == nullptr) {
     throw std::runtime_error("cannot start " + command);
@@ -323,12 +325,14 @@ int run(int argc, char** argv) {
                                             {"bf16", matrix_rate(torch::kBFloat16)}};
   std::cout << fmt::format(
       "{} threads; 2048 x 2048 matrix product: {:.0f} GFLOP/s fp32, {:.0f} bf16\n"
-      "N naive (fp32, contiguous, default allocator), T tuned, U unbraid; seconds a step, MB at "
-      "peak\n\n"
+      "N naive (fp32, contiguous, glibc's allocator), T tuned (raised thresholds of glibc's), U "
+      "unbraid ({}); seconds a step, MB at peak\n\n"
       "{:<7} {:<5} {:>5}  {:>7} {:>7} {:>7}  {:>6} {:>6}  {:>7} {:>7} {:>7}  {:>6} {:>6}  {:>7} "
       "{:>7}\n",
-      at::get_num_threads(), rates.at("fp32"), rates.at("bf16"), "fusion", "prec.", "batch", "N s",
-      "T s", "U s", "N/U", "T/U", "N MB", "T MB", "U MB", "U/N MB", "U/T MB", "GFLOP/s", "of mm");
+      at::get_num_threads(), rates.at("fp32"), rates.at("bf16"),
+      *UNBRAID_ALLOCATOR == '\0' ? "raised thresholds too" : "tcmalloc", "fusion", "prec.", "batch",
+      "N s", "T s", "U s", "N/U", "T/U", "N MB", "T MB", "U MB", "U/N MB", "U/T MB", "GFLOP/s",
+      "of mm");
   for (const std::string& precision : precisions) {
     for (const std::string& fusion : fusions) {
       for (const int64_t batch : batches) {
@@ -352,6 +356,9 @@ int main(int argc, char** argv) {
       unbraid::tune_process(argc, argv);  // chooses the BLAS kernels, for every variant alike
     }
     return unbraid::bench::run(argc, argv);
+  } catch (const c10::Error& problem) {
+    std::cerr << "unbraid_bench: " << problem.what_without_backtrace() << "\n";
+    return 1;
   } catch (const std::exception& problem) {
     std::cerr << "unbraid_bench: " << problem.what() << "\n";
     return 1;

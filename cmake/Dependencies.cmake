@@ -36,3 +36,15 @@ if(UNBRAID_WITH_ONEDNN AND CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$")
     endif()
   endif()
 endif()
+
+# The programs' allocator: it keeps large blocks for the next step as tuned glibc does, without the
+# fragmentation. Sanitizers bring their own. Without it the programs tune glibc's.
+option(UNBRAID_WITH_TCMALLOC "Link the programs with tcmalloc where it is found" ON)
+set(UNBRAID_ALLOCATOR "")
+if(UNBRAID_WITH_TCMALLOC AND NOT UNBRAID_SANITIZE)
+  find_library(UNBRAID_TCMALLOC_LIBRARY NAMES tcmalloc_minimal libtcmalloc_minimal.so.4)
+  mark_as_advanced(UNBRAID_TCMALLOC_LIBRARY)
+  if(UNBRAID_TCMALLOC_LIBRARY)
+    set(UNBRAID_ALLOCATOR "${UNBRAID_TCMALLOC_LIBRARY}")
+  endif()
+endif()

@@ -173,17 +173,14 @@ Tensor reordered_weight(const Tensor& weight, const Description& description) {
   return reordered;
 }
 
-Tensor restored_weight(const Tensor& reordered, const Description& description,
-                       const Tensor& like) {
-  Tensor weight = at::empty_like(like);
+void restore_weight(const Tensor& reordered, const Description& description, Tensor& weight) {
   if (has_tagged_layout(weight)) {
     reorder(wrap(description, reordered), wrap_weight(weight));
   } else {
-    const Tensor contiguous = at::empty(like.sizes(), at::kFloat);
+    const Tensor contiguous = at::empty(weight.sizes(), at::kFloat);
     reorder(wrap(description, reordered), wrap_weight(contiguous));
     weight.copy_(contiguous);
   }
-  return weight;
 }
 
 void execute(const Plan& plan, std::unordered_map<int, memory> arguments) {
@@ -248,11 +245,14 @@ Tensor convolve_backward_weight(const Tensor& input, const Tensor& gradient, con
     const Geometry geometry(Direction::kBackwardWeight, input.scalar_type(), input.size(0),
                             input.size(2), input.size(3), weight, stride);
     const auto plan = find_plan(geometry);
+    // What stays is allocated before what is freed at once, which keeps the heap compact.
+    Tensor result = at::empty_like(weight);
     const Tensor weight_gradient = empty_bytes(plan->weight);
     execute(*plan, {{DNNL_ARG_SRC, wrap(plan->input, input)},
                     {DNNL_ARG_DIFF_DST, wrap(plan->output, gradient)},
                     {DNNL_ARG_DIFF_WEIGHTS, wrap(plan->weight, weight_gradient)}});
-    return restored_weight(weight_gradient, plan->weight, weight);
+    restore_weight(weight_gradient, plan->weight, result);
+    return result;
   });
 }
 
