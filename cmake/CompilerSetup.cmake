@@ -9,6 +9,9 @@ endif()
 if(UNBRAID_SANITIZE)
   target_compile_options(unbraid_build_flags INTERFACE
     -fsanitize=${UNBRAID_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")  # GCC: sanitizers cause false positives of it
+    target_compile_options(unbraid_build_flags INTERFACE -Wno-maybe-uninitialized)
+  endif()
   target_link_options(unbraid_build_flags INTERFACE -fsanitize=${UNBRAID_SANITIZE})
 endif()
 

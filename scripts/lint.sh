@@ -4,7 +4,8 @@ set -euo pipefail
 jobs=$1
 since=${2:-}
 
-cmake --preset tidy -DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON >/dev/null
+cmake --preset tidy >/dev/null
+cmake --build build-tidy --target library/CMakeFiles/unbraid_core.dir/cmake_pch.hxx.pch >/dev/null
 if [[ -n "$since" ]]; then
   mapfile -t files < <(git diff --name-only --diff-filter=d "$since" -- '*.cpp')
 else
