@@ -108,7 +108,8 @@ void run(const DemoArguments& arguments) {
       const Recipe recipe = parse_recipe(std::string(kDemoRecipe), "avdigits", overrides);
       std::string folder = fmt::format("{}-seed{}", kMethods[i].title, seed);
       std::replace(folder.begin(), folder.end(), ' ', '-');
-      const TrainingParts parts = open_parts(recipe);
+      RunDirectory::check_free(out / folder);
+      const TrainingParts parts = open_parts(recipe, true);
       RunDirectory directory = RunDirectory::create(out / folder, recipe.resolved);
       rows[i].add(recipe, run_recipe(recipe, parts, directory, false,
                                      fmt::format("{:<12} seed {}", kMethods[i].title, seed)));

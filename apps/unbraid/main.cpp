@@ -7,8 +7,8 @@
 #include "apps/unbraid/commands.h"
 #include "unbraid/core/error.h"
 #include "unbraid/core/process.h"
+#include "unbraid/core/stop.h"
 #include "unbraid/core/torch.h"
-#include "unbraid/training/trainer.h"
 
 namespace {
 
@@ -40,6 +40,9 @@ int run(int argc, char** argv) {
                               : "expected the command demo, train, eval or doctor, got " + given);
   } catch (const CLI::ParseError& problem) {
     return fail(unbraid::ExitCode::kUsage, std::string(problem.what()) + "; see unbraid --help");
+  }
+  if (!std::cout.flush()) {
+    return fail(unbraid::ExitCode::kStorage, "standard output: cannot be written");
   }
   return 0;
 }

@@ -6,6 +6,8 @@
 
 #include <fmt/format.h>
 
+#include "unbraid/core/stop.h"
+
 namespace unbraid {
 namespace {
 
@@ -50,6 +52,7 @@ void Progress::line(const std::string& text) {
 }
 
 void show_generation(size_t done, size_t total) {
+  throw_if_stopped();
   if (on_terminal()) {
     std::cerr << kClearLine << fmt::format("generating avdigits  {}/{}", done, total)
               << (done == total ? kClearLine : "") << std::flush;

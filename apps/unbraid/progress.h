@@ -28,7 +28,8 @@ class Progress : public TrainingObserver {
   std::chrono::steady_clock::time_point drawn_;
 };
 
-/// Shows how far the embedded data set is; for Recipe::open_manifest.
+/// Shows how far the embedded data set is, and ends its generation when asked to stop; for
+/// Recipe::open_manifest.
 void show_generation(size_t done, size_t total);
 
 /// Whether standard error is a terminal.

@@ -1,12 +1,42 @@
 #include "apps/unbraid/run_recipe.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "apps/unbraid/progress.h"
+#include "unbraid/training/weights.h"
 
 namespace unbraid {
 
-TrainingParts open_parts(const Recipe& recipe) {
+namespace {
+
+/// Runs one sample through the model, so that an encoder which does not fit its data is an error of
+/// the recipe, found before there is a run.
+void check_shapes(const TrainingParts& parts, const Recipe& recipe) {
+  const torch::NoGradGuard no_grad;
+  MultimodalModelImpl& model = *parts.model.ptr();
+  model.eval();
+  const Sample sample = parts.train->get(0, 0, false);
+  ModalityTensors features(model.size());
+  for (size_t m = 0; m < model.size(); ++m) {
+    const torch::Tensor input = sample.inputs[m].unsqueeze(0).to(recipe.settings.device);
+    try {
+      features[m] = model.encode(m, input);
+    } catch (const c10::Error& error) {
+      const std::string what = error.what_without_backtrace();
+      throw RecipeError(
+          fmt::format("{}: modalities.{}.encoder: does not take samples of the shape "
+                      "[{}]: {}",
+                      recipe.name, model.name(m), fmt::join(sample.inputs[m].sizes(), ", "),
+                      what.substr(0, what.find('\n'))));
+    }
+  }
+  model.fuse(features);
+}
+
+}  // namespace
+
+TrainingParts open_parts(const Recipe& recipe, bool fresh) {
   const auto manifest = recipe.open_manifest(show_generation);
   const auto required = [&](Split split) {
     auto data = recipe.open_split(manifest, split);
@@ -16,7 +46,7 @@ TrainingParts open_parts(const Recipe& recipe) {
     }
     return data;
   };
-  return {
+  TrainingParts parts{
       .model = recipe.build_model(),
       .task = recipe.task,
       .method = recipe.method,
@@ -24,12 +54,22 @@ TrainingParts open_parts(const Recipe& recipe) {
       .val = required(Split::kVal),
       .test = recipe.open_split(manifest, Split::kTest),
   };
+  check_shapes(parts, recipe);
+  if (fresh && !recipe.init.empty()) {
+    load_weights(*parts.model, recipe.init);
+  }
+  return parts;
 }
 
 TrainingResult run_recipe(const Recipe& recipe, const TrainingParts& parts, RunDirectory& directory,
                           bool resume, const std::string& title) {
   Progress progress(title, recipe.settings.epochs, &directory);
-  return train(parts, recipe.settings, directory, resume, &progress);
+  try {
+    return train(parts, recipe.settings, directory, resume, &progress);
+  } catch (const Error& error) {
+    directory.log(error.what());
+    throw;
+  }
 }
 
 std::string format_evaluation(const Evaluation& evaluation, const Recipe& recipe) {

@@ -9,8 +9,9 @@
 
 namespace unbraid {
 
-/// Opens the recipe's data, every row checked, and builds its model.
-TrainingParts open_parts(const Recipe& recipe);
+/// Opens the recipe's data, every row checked, and builds a model that takes it; `fresh`: with the
+/// weights of train.init, which a run that continues has no use for.
+TrainingParts open_parts(const Recipe& recipe, bool fresh);
 
 /// Trains `parts` in `directory`. `title` begins every line of progress.
 TrainingResult run_recipe(const Recipe& recipe, const TrainingParts& parts, RunDirectory& directory,

@@ -17,14 +17,23 @@ struct TrainArguments {
   bool resume = false;
 };
 
+std::filesystem::path folder_of_run(const TrainArguments& arguments, const Recipe& recipe) {
+  namespace fs = std::filesystem;
+  if (!arguments.out.empty()) {
+    return arguments.out;
+  }
+  const fs::path path(arguments.recipe);
+  if (arguments.resume && path.filename() == "recipe.toml" &&
+      RunDirectory::holds_run(path.parent_path())) {
+    return path.parent_path();  // the recipe of a run continues that run
+  }
+  return fs::path("runs") / fmt::format("{}-{}-seed{}", path.stem().string(), recipe.method->name(),
+                                        recipe.settings.seed);
+}
+
 void run(const TrainArguments& arguments) {
   const Recipe recipe = read_recipe(arguments.recipe, arguments.overrides);
-  const std::filesystem::path out =
-      arguments.out.empty()
-          ? std::filesystem::path("runs") /
-                fmt::format("{}-{}-seed{}", std::filesystem::path(arguments.recipe).stem().string(),
-                            recipe.method->name(), recipe.settings.seed)
-          : std::filesystem::path(arguments.out);
+  const std::filesystem::path out = folder_of_run(arguments, recipe);
   const bool resume = arguments.resume && RunDirectory::holds_run(out);
   if (!resume) {
     RunDirectory::check_free(out);
@@ -34,16 +43,18 @@ void run(const TrainArguments& arguments) {
                     "{}/recipe.toml, or name another --out",
                     arguments.recipe, out.string(), out.string()));
   }
-  const TrainingParts parts = open_parts(recipe);
+  const TrainingParts parts = open_parts(recipe, !resume);
   RunDirectory directory =
       resume ? RunDirectory::open(out) : RunDirectory::create(out, recipe.resolved);
   const TrainingResult result = run_recipe(recipe, parts, directory, resume, recipe.method->name());
-  std::cout << fmt::format("best epoch {} (chosen on val) after {:.1f} s, in {}\n",
-                           result.best_epoch, result.seconds, out.string());
+  std::string report = fmt::format("best epoch {} (chosen on val) after {:.1f} s, in {}\n",
+                                   result.best_epoch, result.seconds, out.string());
   if (result.test.samples > 0) {
-    std::cout << fmt::format("test, {} samples\n{}", result.test.samples,
-                             format_evaluation(result.test, recipe));
+    report += fmt::format("test, {} samples\n{}", result.test.samples,
+                          format_evaluation(result.test, recipe));
   }
+  std::cout << report;
+  directory.log(report);
 }
 
 }  // namespace
@@ -58,7 +69,8 @@ void add_train(CLI::App& app) {
       ->take_all()
       ->expected(1);
   command->add_option("--out", arguments->out,
-                      "Folder of the run; default runs/<recipe>-<method>-seed<seed>");
+                      "Folder of the run; default runs/<recipe>-<method>-seed<seed>, or with "
+                      "--resume the folder of a run's own recipe.toml");
   command->add_flag("--resume", arguments->resume,
                     "Continue from the last finished epoch, or start when there is none");
   command->callback([arguments] { run(*arguments); });

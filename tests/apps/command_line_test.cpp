@@ -168,6 +168,10 @@ TEST_F(CommandLine, ResumesAndRefusesToOverwrite) {
   expect_error(train(""), 2, "already holds a run");
   expect_error(train("--resume --set train.epochs=5"), 3, "differs from the recipe");
   EXPECT_EQ(train("--resume").code, 0);
+  const Outcome own =
+      unbraid_program("train " + (folder_ / "run/recipe.toml").string() + " --resume");
+  EXPECT_EQ(own.code, 0);
+  EXPECT_NE(own.output.find("in " + (folder_ / "run").string()), std::string::npos) << own.output;
   EXPECT_EQ(train("--resume", "fresh").code, 0);
 }
 
@@ -185,6 +189,12 @@ TEST_F(CommandLine, BadRecipesAreThree) {
   fails("fusion.type=flim", "did you mean \"film\"?");
   fails("device=cuda:99", "cuda:99");
   fails("extra.table=1", "extra: unknown key");
+  fails("fusion.released=true", "fusion.released: unknown key");
+  fails("data.manifest=\"\"", "data.manifest: expected the path of a manifest");
+  fails("task.class_weights=[0, 1, 1]", "task.class_weights");
+  fails("modalities.left.encoder.layers=[5, 8]",
+        "modalities.left.encoder: does not take samples of the shape [4]");
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "run"));
   write_text(folder_ / "broken.toml", "[data\n");
   expect_error(unbraid_program("train " + (folder_ / "broken.toml").string()), 3, "broken.toml:1");
   expect_error(unbraid_program("train " + (folder_ / "none.toml").string()), 3, "none.toml");
@@ -222,6 +232,9 @@ TEST_F(CommandLine, AManifestRowWithAMissingFileIsFour) {
 
 TEST_F(CommandLine, BadCheckpointsAndStorageAreFive) {
   ASSERT_EQ(train("").code, 0);
+  EXPECT_EQ(std::system(  // NOLINT(cert-env33-c)
+                (std::string(UNBRAID_PROGRAM) + " doctor >/dev/full 2>&1").c_str()),
+            5 << 8);
   const auto weights = folder_ / "run/checkpoints/best/model.safetensors";
   const std::string content = read_text(weights);
   write_text(weights, content.substr(0, 40));
@@ -240,6 +253,9 @@ TEST_F(CommandLine, InitialWeightsAreThoseOfTheFile) {
       train("--set train.epochs=1 --set optimizer.lr=0 --set train.init=" + weights, "frozen").code,
       0);
   EXPECT_EQ(read_text(weights), read_text(folder_ / "frozen/checkpoints/last/model.safetensors"));
+  // A run that exists needs them no more.
+  std::filesystem::remove(weights);
+  EXPECT_EQ(unbraid_program("eval " + (folder_ / "frozen").string()).code, 0);
 }
 
 TEST_F(CommandLine, DivergenceIsSix) {

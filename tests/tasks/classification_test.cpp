@@ -82,6 +82,17 @@ TEST(ClassificationMetrics, AreThoseComputedByHand) {
   EXPECT_NE(metrics.details().find("     1     1     0     0\n"), std::string::npos);
 }
 
+TEST(ClassificationMetrics, OfManyClassesNeedNoMatrix) {
+  ClassificationMetrics metrics(1 << 20);
+  torch::Tensor output = torch::zeros({2, 1 << 20});
+  output[0][12345] = 1;
+  output[1][7] = 1;
+  metrics.update(output, torch::tensor({12345, 8}));
+  EXPECT_DOUBLE_EQ(metrics.values()[0].second, 0.5);
+  EXPECT_DOUBLE_EQ(metrics.values()[1].second, 1.0 / 3);
+  EXPECT_EQ(metrics.details(), "");
+}
+
 TEST(ClassificationMetrics, OfNothingAreNotANumber) {
   EXPECT_TRUE(std::isnan(ClassificationMetrics(2).values()[0].second));
 }

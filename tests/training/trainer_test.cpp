@@ -9,6 +9,7 @@
 #include "temporary_folder.h"
 #include "unbraid/core/error.h"
 #include "unbraid/core/random.h"
+#include "unbraid/core/stop.h"
 #include "unbraid/methods/dgl.h"
 #include "unbraid/methods/joint.h"
 #include "unbraid/models/encoders/mlp.h"
@@ -260,6 +261,39 @@ TEST(Train, AStoppedRunContinuesBitForBit) {
   }
 }
 
+TEST(Train, StopsWhileItValidates) {
+  const TemporaryFolder folder;
+  RunDirectory directory = RunDirectory::create(folder / "run", "");
+  StopAt stop(1, 6, SIGTERM);  // the last batch of the epoch
+  EXPECT_THROW(train(make_parts(), make_settings(), directory, false, &stop), Error);
+  request_stop(0);
+  EXPECT_TRUE(metrics_of(folder).empty());
+}
+
+TEST(Train, StartsWhereNoCheckpointWasSaved) {
+  const TemporaryFolder folder;
+  RunDirectory directory = RunDirectory::create(folder / "run", "");
+  EXPECT_EQ(train(make_parts(), make_settings(), directory, true).test.samples, 31);
+}
+
+TEST(Train, KeepsTheSummaryOfAFinishedRun) {
+  const TemporaryFolder folder;
+  RunDirectory directory = RunDirectory::create(folder / "run", "");
+  train(make_parts(), make_settings(), directory);
+  const std::string summary = read_text(folder / "run/summary.json");
+  const auto lines = metrics_of(folder).size();
+  train(make_parts(), make_settings(), directory, true);
+  EXPECT_EQ(read_text(folder / "run/summary.json"), summary);
+  EXPECT_EQ(metrics_of(folder).size(), lines);
+}
+
+TEST(Train, IsAloneInItsFolder) {
+  const TemporaryFolder folder;
+  RunDirectory directory = RunDirectory::create(folder / "run", "");
+  const FileDescriptor held = directory.lock();
+  EXPECT_THROW(train(make_parts(), make_settings(), directory), StorageError);
+}
+
 TEST(Train, StopsWithTheSignalsOwnCode) {
   const TemporaryFolder folder;
   RunDirectory directory = RunDirectory::create(folder / "run", "");
@@ -325,6 +359,26 @@ TEST(Train, ALossThatIsNoNumberEndsTheRun) {
   }
 }
 
+// One step an epoch: only validation can notice, and the good checkpoint must stay.
+TEST(Train, WeightsThatAreNoNumbersEndTheRunBeforeTheyAreSaved) {
+  const TemporaryFolder folder;
+  TrainingParts parts = make_parts(false);
+  TrainingSettings settings = make_settings();
+  settings.batch_size = 50;
+  settings.optimizer.lr = 1e38;
+  settings.optimizer.weight_decay = 1e38;
+  settings.clip_norm = 0;
+  RunDirectory directory = RunDirectory::create(folder / "run", "");
+  try {
+    train(parts, settings, directory);
+    ADD_FAILURE();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ExitCode::kDiverged);
+    EXPECT_NE(std::string(error.what()).find("the loss on val"), std::string::npos) << error.what();
+  }
+  EXPECT_EQ(directory.load("last", *parts.model.ptr(), nullptr).epoch, 0);
+}
+
 TEST(Train, WorksWithoutATestSplitAndWithBf16) {
   const TemporaryFolder folder;
   TrainingParts parts = make_parts();
@@ -342,10 +396,33 @@ TEST(Train, WorksWithoutATestSplitAndWithBf16) {
 
 TEST(RunDirectory, RefusesToOverwriteARun) {
   const TemporaryFolder folder;
-  RunDirectory::create(folder / "run", "a = 1\n");
+  RunDirectory directory = RunDirectory::create(folder / "run", "a = 1\n");
+  EXPECT_NO_THROW(RunDirectory::check_free(folder / "run"));  // nothing is lost yet
+  const TrainingParts parts = make_parts();
+  const Optimizer optimizer(make_settings().optimizer, parts.model->named_parameters());
+  directory.save("last", *parts.model.ptr(), optimizer, {});
   EXPECT_THROW(RunDirectory::create(folder / "run", "a = 1\n"), Error);
   EXPECT_THROW(RunDirectory::open(folder / "other"), StorageError);
   EXPECT_EQ(RunDirectory::open(folder / "run").recipe(), "a = 1\n");
+}
+
+TEST(RunDirectory, RefusesAFolderWithFilesOfSomebodyElse) {
+  const TemporaryFolder folder;
+  write_text(folder / "metrics.jsonl", "mine");
+  EXPECT_THROW(RunDirectory::create(folder.path(), ""), Error);
+  EXPECT_EQ(read_text(folder / "metrics.jsonl"), "mine");
+}
+
+TEST(RunDirectory, SurvivesAnEditedRecipeWhileItRuns) {
+  const TemporaryFolder folder;
+  const TrainingParts parts = make_parts();
+  const Optimizer optimizer(make_settings().optimizer, parts.model->named_parameters());
+  RunDirectory directory = RunDirectory::create(folder / "run", "a = 1\n");
+  directory.save("best", *parts.model.ptr(), optimizer, {.epoch = 1});
+  write_text(folder / "run/recipe.toml", "# a comment\na = 1\n");
+  directory.save("last", *parts.model.ptr(), optimizer, {.epoch = 2});
+  EXPECT_EQ(directory.load("best", *parts.model.ptr(), nullptr).epoch, 1);
+  EXPECT_EQ(directory.load("last", *parts.model.ptr(), nullptr).epoch, 2);
 }
 
 TEST(RunDirectory, RefusesDamagedCheckpoints) {
@@ -369,7 +446,8 @@ TEST(RunDirectory, RefusesDamagedCheckpoints) {
   write_text(weights, content);
   EXPECT_NO_THROW(load());
   write_text(folder / "run/recipe.toml", "a = 2\n");
-  EXPECT_THROW(load(), StorageError);
+  const RunDirectory reopened = RunDirectory::open(folder / "run");
+  EXPECT_THROW(reopened.load("last", *parts.model.ptr(), nullptr), StorageError);
 }
 
 TEST(RunDirectory, ForgetsMetricsOfEpochsThatRunAgain) {

@@ -4,6 +4,10 @@
 
 namespace unbraid {
 
+/// Whether automatic casting is on in this thread for operations on `device`, and to what.
+bool autocast_enabled(torch::DeviceType device);
+at::ScalarType autocast_type(torch::DeviceType device);
+
 /// While it lives, automatic casting to bfloat16 is on (or off) in this thread for operations on
 /// `device`: convolutions and matrix products compute in bfloat16, parameters and their gradients
 /// stay float.

@@ -105,14 +105,15 @@ class Options {
   std::shared_ptr<std::set<std::string>> known_;
 };
 
-/// The row of a table of named implementations that the key "type" names.
+/// The row of a table of named implementations that `key` names.
 template <typename Table>
-const typename Table::value_type& choose(Options& options, const Table& table) {
+const typename Table::value_type& choose(Options& options, const Table& table,
+                                         const std::string& key = "type") {
   std::vector<std::string> types;
   for (const auto& row : table) {
     types.emplace_back(row.type);
   }
-  const std::string type = options.choice("type", types);
+  const std::string type = options.choice(key, types);
   return table[static_cast<size_t>(std::find(types.begin(), types.end(), type) - types.begin())];
 }
 

@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <sstream>
 #include <string_view>
@@ -12,6 +13,7 @@
 #include <dlfcn.h>
 #include <malloc.h>
 #include <sched.h>
+#include <sys/resource.h>
 
 namespace unbraid {
 namespace {
@@ -111,6 +113,28 @@ int default_threads() {
   const char* const wish = std::getenv("OMP_NUM_THREADS");
   const int threads = wish == nullptr ? 0 : std::atoi(wish);
   return threads > 0 ? threads : available_cores();
+}
+
+void reset_peak_memory() {
+  if (auto* const release = loaded_function<void()>("MallocExtension_ReleaseFreeMemory")) {
+    release();  // tcmalloc
+  }
+#ifdef __GLIBC__
+  ::malloc_trim(0);
+#endif
+  std::ofstream("/proc/self/clear_refs") << "5";
+}
+
+double peak_memory_mb() {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with("VmHWM:")) {  // unlike getrusage's, reset by clear_refs
+      return std::atof(line.c_str() + std::strlen("VmHWM:")) / 1024.0;
+    }
+  }
+  rusage usage{};
+  ::getrusage(RUSAGE_SELF, &usage);
+  return static_cast<double>(usage.ru_maxrss) / 1024.0;
 }
 
 std::string malloc_provider() {

@@ -21,6 +21,13 @@ int available_cores();
 /// available_cores().
 int default_threads();
 
+/// Forgets the peak that peak_memory_mb reports, after giving back what the allocator keeps of
+/// freed memory. Without effect where the system cannot do that.
+void reset_peak_memory();
+
+/// Most resident memory since reset_peak_memory, or since the start of the process, in MiB.
+double peak_memory_mb();
+
 /// The file that provides malloc: "libc.so.6", "libtcmalloc.so.4", …; the program itself if it was
 /// linked in.
 std::string malloc_provider();

@@ -1,7 +1,6 @@
 #include "unbraid/media/decoder.h"
 
 #include <array>
-#include <vector>
 
 #include "unbraid/media/array.h"
 #include "unbraid/media/audio.h"
@@ -16,7 +15,7 @@ std::shared_ptr<const Decoder> build(Options& options) {
 }
 
 struct Kind {
-  const char* name;
+  const char* type;
   std::shared_ptr<const Decoder> (*build)(Options& options);
 };
 
@@ -29,16 +28,7 @@ constexpr std::array kKinds = {
 }  // namespace
 
 std::shared_ptr<const Decoder> make_decoder(Options& options) {
-  std::vector<std::string> names;
-  for (const Kind& kind : kKinds) {
-    names.emplace_back(kind.name);
-  }
-  const std::string chosen = options.choice("kind", names);
-  size_t index = 0;
-  while (kKinds[index].name != chosen) {
-    ++index;
-  }
-  return kKinds[index].build(options);
+  return choose(options, kKinds, "kind").build(options);
 }
 
 }  // namespace unbraid

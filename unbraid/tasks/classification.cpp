@@ -61,7 +61,8 @@ std::shared_ptr<const Task> Classification::read(Options& options) {
     }
   }
   read.label_smoothing = options.number("label_smoothing", 0.0, {.min = 0.0, .max = 0.999});
-  read.class_weights = options.numbers("class_weights", std::vector<double>{}, {.min = 0.0});
+  read.class_weights =
+      options.numbers("class_weights", std::vector<double>{}, {.min = 0.0, .open_min = true});
   if (!read.class_weights.empty() &&
       static_cast<int64_t>(read.class_weights.size()) != read.classes) {
     throw options.error("class_weights",
@@ -72,23 +73,38 @@ std::shared_ptr<const Task> Classification::read(Options& options) {
 }
 
 ClassificationMetrics::ClassificationMetrics(int64_t classes)
-    : confusion_(torch::zeros({classes, classes}, torch::kLong)) {}
+    : hits_(torch::zeros({classes}, torch::kLong)),
+      targets_(torch::zeros({classes}, torch::kLong)),
+      predictions_(torch::zeros({classes}, torch::kLong)) {
+  if (classes <= kMostClassesOfMatrix) {
+    confusion_ = torch::zeros({classes, classes}, torch::kLong);
+  }
+}
 
 void ClassificationMetrics::update(const torch::Tensor& output, const torch::Tensor& target) {
-  const int64_t classes = confusion_.size(0);
-  const torch::Tensor cells = target.cpu() * classes + output.argmax(1).cpu();
-  confusion_ += torch::bincount(cells, {}, classes * classes).view({classes, classes});
+  const int64_t classes = hits_.size(0);
+  const torch::Tensor targets = target.cpu();
+  const torch::Tensor predictions = output.argmax(1).cpu();
+  hits_ += torch::bincount(targets.index({targets == predictions}), {}, classes);
+  targets_ += torch::bincount(targets, {}, classes);
+  predictions_ += torch::bincount(predictions, {}, classes);
+  if (confusion_.defined()) {
+    confusion_ +=
+        torch::bincount(targets * classes + predictions, {}, classes * classes).view_as(confusion_);
+  }
 }
 
 std::vector<std::pair<std::string, double>> ClassificationMetrics::values() const {
-  const torch::Tensor hits = confusion_.diagonal().to(torch::kDouble);
-  const torch::Tensor seen = (confusion_.sum(0) + confusion_.sum(1)).to(torch::kDouble);
-  const torch::Tensor f1 = (2 * hits / seen).index({seen > 0});
-  return {{"accuracy", hits.sum().item<double>() / confusion_.sum().item<double>()},
+  const torch::Tensor seen = (targets_ + predictions_).to(torch::kDouble);
+  const torch::Tensor f1 = (2 * hits_ / seen).index({seen > 0});
+  return {{"accuracy", hits_.sum().item<double>() / targets_.sum().item<double>()},
           {"macro_f1", f1.mean().item<double>()}};
 }
 
 std::string ClassificationMetrics::details() const {
+  if (!confusion_.defined()) {
+    return "";
+  }
   std::string text = "confusion matrix (rows: targets, columns: predictions)\n";
   const auto cells = confusion_.accessor<int64_t, 2>();
   for (int64_t row = 0; row < confusion_.size(0); ++row) {

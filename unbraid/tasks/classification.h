@@ -8,7 +8,7 @@ struct ClassificationOptions {
   int64_t classes = 2;
   std::vector<std::string> class_names = {};  // empty: labels are integers from 0
   double label_smoothing = 0.0;               // share of the target spread over all classes, [0, 1)
-  std::vector<double> class_weights = {};     // of each class in the loss; empty: all 1
+  std::vector<double> class_weights = {};     // of each class in the loss, above 0; empty: all 1
 };
 
 /// One class of several: cross-entropy on logits [B, classes] with targets [B] int64; accuracy,
@@ -39,10 +39,16 @@ class ClassificationMetrics : public Metrics {
   /// "accuracy" and "macro_f1"; NaN when no sample was seen.
   [[nodiscard]] std::vector<std::pair<std::string, double>> values() const override;
   [[nodiscard]] std::string details() const override;
-  /// [classes, classes] int64: rows are targets, columns predictions.
+  /// [classes, classes] int64: rows are targets, columns predictions. Undefined for more than
+  /// kMostClassesOfMatrix classes.
   [[nodiscard]] torch::Tensor confusion_matrix() const { return confusion_; }
 
  private:
+  static constexpr int64_t kMostClassesOfMatrix = 1000;
+
+  torch::Tensor hits_;         // [classes] int64, by target
+  torch::Tensor targets_;      // [classes] int64
+  torch::Tensor predictions_;  // [classes] int64
   torch::Tensor confusion_;
 };
 

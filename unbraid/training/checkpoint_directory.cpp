@@ -258,6 +258,11 @@ void verify_directory(const fs::path& target) {
   }
 }
 
+bool was_ever_written(const fs::path& target) {
+  std::error_code failure;
+  return fs::exists(target, failure) || fs::exists(old_name(target), failure);
+}
+
 fs::path find_valid_directory(const fs::path& target) {
   constexpr int kAttempts = 10;
   for (int attempt = 1;; ++attempt) {

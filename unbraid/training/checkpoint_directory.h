@@ -25,6 +25,9 @@ void write_directory_atomically(const std::filesystem::path& target,
 /// are ignored.
 void verify_directory(const std::filesystem::path& target);
 
+/// Whether there is a `target` or "<target>.old", valid or not.
+bool was_ever_written(const std::filesystem::path& target);
+
 /// `target` if it is valid, else "<target>.old" if that is, else the StorageError of `target`.
 std::filesystem::path find_valid_directory(const std::filesystem::path& target);
 

@@ -1,6 +1,7 @@
 #include "unbraid/training/evaluation.h"
 
 #include "unbraid/core/autocast.h"
+#include "unbraid/core/stop.h"
 #include "unbraid/data/loader.h"
 
 namespace unbraid {
@@ -59,6 +60,7 @@ Evaluation evaluate(MultimodalModelImpl& model, const Task& task,
   loader.start(0);
   Evaluation result;
   while (auto next = loader.next()) {
+    throw_if_stopped();
     const Batch batch = to_device(std::move(*next), settings.device);
     ModalityTensors features(model.size());
     for (size_t m = 0; m < model.size(); ++m) {

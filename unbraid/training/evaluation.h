@@ -13,7 +13,7 @@ namespace unbraid {
 
 /// Loss and metrics of one output over a split.
 struct Scores {
-  double loss = 0;
+  double loss = 0;  // mean over the batches, weighted by their samples
   std::vector<std::pair<std::string, double>> metrics;  // the one that selects first
   std::string details;
 
@@ -27,7 +27,8 @@ struct Evaluation {
 };
 
 /// Evaluates every sample of `data` once, in eval mode and without augmentation. `absent[m]`: as if
-/// modality m did not exist. Leaves the model in eval mode.
+/// modality m did not exist. Leaves the model in eval mode. Stops at the next batch when asked to
+/// (core/stop.h).
 Evaluation evaluate(MultimodalModelImpl& model, const Task& task,
                     const std::shared_ptr<const DataSet>& data, const TrainingSettings& settings,
                     const std::vector<bool>& absent = {});

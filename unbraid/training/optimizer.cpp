@@ -228,13 +228,23 @@ void Optimizer::load_state(const NamedTensors& state) {
 
 std::map<std::string, double> gradient_norms(const torch::nn::Module& module) {
   std::map<std::string, double> squares;
+  std::vector<std::string> parts;
+  std::vector<torch::Tensor> norms;
   for (const auto& entry : module.named_parameters()) {
     const std::string& name = entry.key();
     const size_t start = name.starts_with("encoders.") ? std::string("encoders.").size() : 0;
-    double& part = squares[name.substr(0, name.find('.', start))];
+    const std::string part = name.substr(0, name.find('.', start));
+    squares[part] += 0;
     if (entry.value().grad().defined()) {
-      const double norm = entry.value().grad().norm().item<double>();
-      part += norm * norm;
+      parts.push_back(part);
+      norms.push_back(entry.value().grad().norm().to(torch::kDouble));
+    }
+  }
+  if (!norms.empty()) {
+    // One transfer from the device for all of them.
+    const torch::Tensor values = torch::stack(norms).square().cpu();
+    for (size_t i = 0; i < parts.size(); ++i) {
+      squares[parts[i]] += values.data_ptr<double>()[i];
     }
   }
   double total = 0;

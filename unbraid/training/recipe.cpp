@@ -77,6 +77,9 @@ void read_data(Options options, Recipe& recipe) {
     recipe.avdigits = read_avdigits(options);
   } else {
     recipe.manifest = options.path("manifest");
+    if (recipe.manifest.empty()) {
+      throw options.error("manifest", "expected the path of a manifest, got \"\"");
+    }
   }
   settings.batch_size =
       options.integer("batch_size", settings.batch_size, {.min = 1, .max = 1 << 20});
@@ -159,9 +162,6 @@ MultimodalModel Recipe::build_model() const {
   }
   model->set_fusion(fusion(shape));
   initialise(*model, settings.seed);
-  if (!init.empty()) {
-    load_weights(*model, init);
-  }
   model->to(settings.device);
   prefer_channels_last(*model);
   return model;
@@ -169,7 +169,7 @@ MultimodalModel Recipe::build_model() const {
 
 std::shared_ptr<const Manifest> Recipe::open_manifest(
     const std::function<void(size_t done, size_t total)>& progress) const {
-  const std::string path = manifest.empty() ? prepare_avdigits(avdigits, progress) : manifest;
+  const std::string path = avdigits ? prepare_avdigits(*avdigits, progress) : manifest;
   return std::make_shared<const Manifest>(Manifest::read(path, modality_names()));
 }
 
@@ -197,6 +197,7 @@ Recipe parse_recipe(const std::string& text, const std::string& name,
   }
   Options root(root_value);
   Recipe recipe;
+  recipe.name = name;
   recipe.settings.seed = static_cast<uint64_t>(root.integer("seed", 0, {.min = 0}));
   recipe.settings.device = read_device(root);
   recipe.settings.bf16 = root.choice("precision", {"fp32", "bf16"}, "fp32") == "bf16";
@@ -206,10 +207,11 @@ Recipe parse_recipe(const std::string& text, const std::string& name,
   const auto all = recipe.modality_names();
   recipe.method =
       read_section(root, "method", [&](Options& options) { return read_method(options, all); });
+  const auto kept = recipe.method->modalities(all);
   recipe.fusion = read_section(root, "fusion", [&](Options& options) {
     auto fusion = read_fusion(options);
-    if (options.has("released")) {
-      check_released(options, options.boolean("released"), *recipe.method);
+    if (kept.size() > 1 && options.text("type") == "gated") {
+      check_released(options, options.boolean("released", false), *recipe.method);
     }
     return fusion;
   });
@@ -221,7 +223,6 @@ Recipe parse_recipe(const std::string& text, const std::string& name,
   });
   root.finish();
   recipe.resolved = write_toml(root.resolved());
-  const auto kept = recipe.method->modalities(all);
   std::erase_if(recipe.modalities, [&](const ModalityRecipe& modality) {
     return std::find(kept.begin(), kept.end(), modality.name) == kept.end();
   });

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,10 +26,11 @@ struct ModalityRecipe {
 
 /// Everything a run is decided by, checked as far as it can be without opening data.
 struct Recipe {
+  std::string name;  // its path, for errors
   TrainingSettings settings;
-  std::string manifest;                    // path; empty: the embedded data set is the source
-  AvDigitsOptions avdigits;                // then
-  std::vector<ModalityRecipe> modalities;  // those the method trains, in the recipe's order
+  std::string manifest;                     // path; or instead
+  std::optional<AvDigitsOptions> avdigits;  // the embedded data set
+  std::vector<ModalityRecipe> modalities;   // those the method trains, in the recipe's order
   FusionBuilder fusion;
   std::shared_ptr<const Task> task;
   std::shared_ptr<Method> method;
@@ -37,7 +39,7 @@ struct Recipe {
 
   [[nodiscard]] std::vector<std::string> modality_names() const;
   /// The model on the recipe's device, with initial weights that are a function of the seed and
-  /// each parameter's name, or from `init`.
+  /// each parameter's name.
   [[nodiscard]] MultimodalModel build_model() const;
   /// The manifest, generating the embedded data set where it is the source and not there yet.
   [[nodiscard]] std::shared_ptr<const Manifest> open_manifest(

@@ -1,5 +1,10 @@
 #include "unbraid/training/run_directory.h"
 
+#include <fcntl.h>
+#include <sys/file.h>
+
+#include <cerrno>
+#include <cstring>
 #include <fstream>
 #include <sstream>
 
@@ -7,7 +12,6 @@
 #include <xxhash.h>
 #include <nlohmann/json.hpp>
 
-#include "unbraid/core/durable_file.h"
 #include "unbraid/core/error.h"
 #include "unbraid/core/torch.h"
 #include "unbraid/training/checkpoint_directory.h"
@@ -33,6 +37,11 @@ std::string read_text(const fs::path& path) {
 
 std::string hash_of(const std::string& text) {
   return fmt::format("{:016x}", XXH3_64bits(text.data(), text.size()));
+}
+
+bool is_there(const fs::path& path) {
+  std::error_code failure;
+  return fs::exists(path, failure);
 }
 
 json to_json(const RunState& state, const std::string& recipe) {
@@ -72,19 +81,49 @@ RunState state_from(const fs::path& path, const std::string& recipe) {
 
 }  // namespace
 
-RunDirectory::RunDirectory(fs::path path) : path_(std::move(path)) {}
+RunDirectory::RunDirectory(fs::path path, std::string recipe)
+    : path_(std::move(path)), recipe_(std::move(recipe)) {}
 
 bool RunDirectory::holds_run(const fs::path& path) {
-  std::error_code failure;
-  return fs::exists(path / "recipe.toml", failure);
+  return is_there(path / "recipe.toml") && was_ever_written(path / "checkpoints" / "last");
+}
+
+bool RunDirectory::has(const std::string& name) const {
+  return was_ever_written(path_ / "checkpoints" / name);
+}
+
+bool RunDirectory::has_summary() const { return is_there(path_ / "summary.json"); }
+
+FileDescriptor RunDirectory::lock() const {
+  const int descriptor = ::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (descriptor < 0) {
+    throw StorageError(path_.string() + ": cannot be opened: " + std::strerror(errno));
+  }
+  // File systems without locks answer with other errors: there the user keeps runs apart.
+  if (::flock(descriptor, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+    ::close(descriptor);
+    throw StorageError(path_.string() + ": another process is training in this folder");
+  }
+  return FileDescriptor(descriptor);
 }
 
 void RunDirectory::check_free(const fs::path& path) {
   if (holds_run(path)) {
     throw Error(ExitCode::kUsage,
                 path.string() +
-                    ": already holds a run; --resume continues it, --out names another "
-                    "folder");
+                    ": already holds a run; \"unbraid train\" with --resume continues it, --out "
+                    "names another folder");
+  }
+  if (is_there(path / "checkpoints")) {
+    return;  // of a run that ended before its first checkpoint
+  }
+  for (const char* name : {"recipe.toml", "metrics.jsonl", "summary.json", "log.txt"}) {
+    if (is_there(path / name)) {
+      throw Error(ExitCode::kUsage,
+                  fmt::format("{}: expected a new or empty folder, found a {} that belongs to no "
+                              "run; --out names another folder",
+                              path.string(), name));
+    }
   }
 }
 
@@ -95,34 +134,31 @@ RunDirectory RunDirectory::create(const fs::path& path, const std::string& recip
   if (failure) {
     throw StorageError(path.string() + ": cannot create the run's folder: " + failure.message());
   }
-  RunDirectory directory(path);
   write_file_durably(path / "metrics.jsonl", "");
   write_file_durably(path / "recipe.toml", recipe);
-  return directory;
+  return {path, recipe};
 }
 
 RunDirectory RunDirectory::open(const fs::path& path) {
-  if (!holds_run(path)) {
+  if (!is_there(path / "recipe.toml")) {
     throw StorageError(path.string() + ": expected a run's folder, but it has no recipe.toml");
   }
-  return RunDirectory(path);
+  return {path, read_text(path / "recipe.toml")};
 }
-
-std::string RunDirectory::recipe() const { return read_text(path_ / "recipe.toml"); }
 
 void RunDirectory::save(const std::string& name, const torch::nn::Module& model,
                         const Optimizer& optimizer, const RunState& state) {
   write_directory_atomically(path_ / "checkpoints" / name, [&](const fs::path& staging) {
     write_safetensors((staging / "model.safetensors").string(), weights_of(model));
     write_safetensors((staging / "optimizer.safetensors").string(), optimizer.state());
-    write_file_durably(staging / "state.json", to_json(state, recipe()).dump(2) + "\n");
+    write_file_durably(staging / "state.json", to_json(state, recipe_).dump(2) + "\n");
   });
 }
 
 RunState RunDirectory::load(const std::string& name, torch::nn::Module& model,
                             Optimizer* optimizer) const {
   const fs::path checkpoint = find_valid_directory(path_ / "checkpoints" / name);
-  const RunState state = state_from(checkpoint / "state.json", recipe());
+  const RunState state = state_from(checkpoint / "state.json", recipe_);
   load_weights(model, (checkpoint / "model.safetensors").string());
   if (optimizer != nullptr) {
     optimizer->load_state(
@@ -139,7 +175,10 @@ void RunDirectory::append(const std::string& file, const std::string& line) cons
   }
 }
 
-void RunDirectory::append_metrics(const json& record) { append("metrics.jsonl", record.dump()); }
+void RunDirectory::append_metrics(const json& record) {
+  append("metrics.jsonl", record.dump());
+  sync_path(path_ / "metrics.jsonl");
+}
 
 void RunDirectory::forget_metrics_after(int64_t epoch) {
   const fs::path path = path_ / "metrics.jsonl";

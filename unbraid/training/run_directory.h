@@ -5,6 +5,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include "unbraid/core/durable_file.h"
 #include "unbraid/core/torch.h"
 #include "unbraid/training/optimizer.h"
 
@@ -23,18 +24,26 @@ struct RunState {
 /// naming the file.
 class RunDirectory {
  public:
-  /// Starts a run in an empty or new folder. Throws Error with kUsage when it already holds one.
+  /// Starts a run in a new folder, or in one where no checkpoint was saved yet. Throws Error with
+  /// kUsage when there is a run already or a file that the run would replace.
   static RunDirectory create(const std::filesystem::path& path, const std::string& recipe);
   /// Opens the run in `path` to continue or read it.
   static RunDirectory open(const std::filesystem::path& path);
   /// Throws what `create` would where there is a run already.
   static void check_free(const std::filesystem::path& path);
+  /// Whether there is a run with a checkpoint.
   [[nodiscard]] static bool holds_run(const std::filesystem::path& path);
 
-  [[nodiscard]] const std::filesystem::path& path() const { return path_; }
-  /// The resolved recipe of the run.
-  [[nodiscard]] std::string recipe() const;
+  /// Held while training: a StorageError says that another process holds it.
+  [[nodiscard]] FileDescriptor lock() const;
 
+  [[nodiscard]] const std::filesystem::path& path() const { return path_; }
+  /// The resolved recipe of the run, as it was when this was opened.
+  [[nodiscard]] const std::string& recipe() const { return recipe_; }
+
+  /// Whether checkpoint `name` was ever saved.
+  [[nodiscard]] bool has(const std::string& name) const;
+  [[nodiscard]] bool has_summary() const;
   /// Saves weights, optimizer and state as checkpoint `name` ("last" or "best").
   void save(const std::string& name, const torch::nn::Module& model, const Optimizer& optimizer,
             const RunState& state);
@@ -42,7 +51,7 @@ class RunDirectory {
   /// optimizer's state unless that is null.
   RunState load(const std::string& name, torch::nn::Module& model, Optimizer* optimizer) const;
 
-  /// Appends a line to metrics.jsonl.
+  /// Appends a line to metrics.jsonl, on the disk when this returns.
   void append_metrics(const nlohmann::json& record);
   /// Drops the lines of metrics.jsonl from epochs after `epoch`: they will be run again.
   void forget_metrics_after(int64_t epoch);
@@ -51,10 +60,11 @@ class RunDirectory {
   void log(const std::string& line);
 
  private:
-  explicit RunDirectory(std::filesystem::path path);
+  RunDirectory(std::filesystem::path path, std::string recipe);
   void append(const std::string& file, const std::string& line) const;
 
   std::filesystem::path path_;
+  std::string recipe_;
 };
 
 }  // namespace unbraid

@@ -1,11 +1,8 @@
 #include "unbraid/training/trainer.h"
 
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <csignal>
 #include <numeric>
 
 #include <fmt/format.h>
@@ -13,7 +10,9 @@
 #include <nlohmann/json.hpp>
 
 #include "unbraid/core/autocast.h"
+#include "unbraid/core/process.h"
 #include "unbraid/core/random.h"
+#include "unbraid/core/stop.h"
 #include "unbraid/data/loader.h"
 #include "unbraid/routing/routed_backward.h"
 
@@ -22,8 +21,6 @@ namespace {
 
 using nlohmann::json;
 using Clock = std::chrono::steady_clock;
-
-volatile std::sig_atomic_t stop_signal = 0;
 
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
@@ -109,10 +106,8 @@ json to_json(const Evaluation& evaluation, const MultimodalModelImpl& model) {
   return record;
 }
 
-double peak_memory_mb() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<double>(usage.ru_maxrss) / 1024.0;
+bool is_stop(const Error& error) {
+  return error.code() == ExitCode::kInterrupted || error.code() == ExitCode::kTerminated;
 }
 
 class Training {
@@ -123,6 +118,7 @@ class Training {
         model_(*parts.model.ptr()),
         settings_(settings),
         directory_(directory),
+        lock_(directory.lock()),
         observer_(observer),
         optimizer_(settings.optimizer, parts.model->named_parameters()),
         loader_(parts.train, {.batch_size = settings.batch_size,
@@ -137,18 +133,30 @@ class Training {
 
   TrainingResult run(bool resume) {
     const auto start = Clock::now();
-    if (resume) {
+    reset_peak_memory();
+    if (resume && directory_.has("last")) {
       state_ = directory_.load("last", model_, &optimizer_);
       directory_.forget_metrics_after(state_.epoch);
     } else {
       directory_.save("last", model_, optimizer_, state_);
     }
-    while (state_.epoch < settings_.epochs) {
-      run_epoch();
+    try {
+      while (state_.epoch < settings_.epochs) {
+        run_epoch();
+      }
+      TrainingResult result = finish();
+      result.seconds = seconds_since(start);
+      return result;
+    } catch (const Error& error) {
+      if (!is_stop(error)) {
+        throw;
+      }
+      const std::string path = directory_.path().string();
+      throw Error(error.code(),
+                  fmt::format("{}; {} of {} epochs are saved in {}; \"unbraid train "
+                              "{}/recipe.toml --resume\" continues",
+                              error.what(), state_.epoch, settings_.epochs, path, path));
     }
-    TrainingResult result = finish();
-    result.seconds = seconds_since(start);
-    return result;
   }
 
  private:
@@ -165,6 +173,9 @@ class Training {
         .samples_per_second = static_cast<double>(means.samples()) / seconds,
         .val = evaluate(model_, *parts_.task, parts_.val, settings_),
     };
+    if (!std::isfinite(record.val.fused.loss)) {
+      throw diverged(fmt::format("the loss on val is {}", record.val.fused.loss));
+    }
     state_.epoch = record.epoch;
     record.best = state_.best_epoch == 0 || record.val.fused.selecting() > state_.best_value;
     json train_line = means.to_json(model_);
@@ -196,7 +207,7 @@ class Training {
     const size_t batches = loader_.batches();
     const auto accumulate = static_cast<size_t>(settings_.accumulate);
     for (size_t i = 0; auto batch = loader_.next(); ++i) {
-      check_stop();
+      throw_if_stopped();
       const auto start = Clock::now();
       const size_t first_of_step = i - i % accumulate;
       const size_t share = std::min(accumulate, batches - first_of_step);
@@ -231,11 +242,7 @@ class Training {
     means.add_norms(norms);
     const double norm = norms.at("");
     if (!std::isfinite(norm)) {
-      throw Error(
-          ExitCode::kDiverged,
-          fmt::format("training diverged in epoch {} at step {}: the gradient is not finite; "
-                      "a lower optimizer.lr or a train.clip_norm may help",
-                      state_.epoch + 1, state_.step));
+      throw diverged("the gradient is not finite");
     }
     lr_ = learning_rate(settings_.schedule, settings_.optimizer.lr, state_.step, steps_per_epoch_,
                         settings_.epochs);
@@ -247,24 +254,19 @@ class Training {
   void check_finite(const torch::Tensor& loss, const std::string& which, const Batch& batch) const {
     if (loss.defined() && !std::isfinite(loss.item<double>())) {
       const size_t shown = std::min<size_t>(batch.ids.size(), 4);
-      throw Error(
-          ExitCode::kDiverged,
-          fmt::format("training diverged in epoch {} at step {}: {} is {} for the batch of "
-                      "{}{}; a lower optimizer.lr or a train.clip_norm may help",
-                      state_.epoch + 1, state_.step, which, loss.item<double>(),
+      throw diverged(
+          fmt::format("{} is {} for the batch of {}{}", which, loss.item<double>(),
                       fmt::join(batch.ids.begin(),
                                 batch.ids.begin() + static_cast<std::ptrdiff_t>(shown), ", "),
                       batch.ids.size() > shown ? ", …" : ""));
     }
   }
 
-  void check_stop() const {
-    if (stop_signal != 0) {
-      throw Error(stop_signal == SIGINT ? ExitCode::kInterrupted : ExitCode::kTerminated,
-                  fmt::format("stopped by {}; {} of {} epochs are saved in {}, --resume continues",
-                              stop_signal == SIGINT ? "SIGINT" : "SIGTERM", state_.epoch,
-                              settings_.epochs, directory_.path().string()));
-    }
+  [[nodiscard]] Error diverged(const std::string& what) const {
+    return {ExitCode::kDiverged,
+            fmt::format("training diverged in epoch {} at step {}: {}; a lower optimizer.lr or a "
+                        "train.clip_norm may help",
+                        state_.epoch + 1, state_.step, what)};
   }
 
   void append_evaluation(int64_t epoch, const char* split, const Evaluation& evaluation) {
@@ -286,6 +288,9 @@ class Training {
       append_evaluation(best.epoch, "test", result.test);
       summary.update(to_json(result.test, model_));
     }
+    if (step_seconds_.empty() && directory_.has_summary()) {
+      return result;  // was finished before: its summary knows how long the steps took
+    }
     summary["peak_rss_mb"] = peak_memory_mb();
     if (!step_seconds_.empty()) {
       const auto middle =
@@ -302,6 +307,7 @@ class Training {
   MultimodalModelImpl& model_;
   const TrainingSettings& settings_;
   RunDirectory& directory_;
+  FileDescriptor lock_;
   TrainingObserver* observer_;
   Optimizer optimizer_;
   Loader loader_;
@@ -314,10 +320,13 @@ class Training {
 
 }  // namespace
 
-void request_stop(int signal) { stop_signal = signal; }
-
 TrainingResult train(const TrainingParts& parts, const TrainingSettings& settings,
                      RunDirectory& directory, bool resume, TrainingObserver* observer) {
+  if (settings.device.is_cuda()) {  // what repeats bit for bit, in the precision that was asked for
+    at::globalContext().setDeterministicCuDNN(true);
+    at::globalContext().setBenchmarkCuDNN(false);
+    at::globalContext().setAllowTF32CuDNN(false);
+  }
   return Training(parts, settings, directory, observer).run(resume);
 }
 

@@ -47,18 +47,15 @@ struct TrainingResult {
   double seconds = 0;
 };
 
-/// Asks every running training to stop at its next batch, `signal` (SIGINT or SIGTERM) being the
-/// reason; 0 takes it back. Async-signal-safe.
-void request_stop(int signal);
-
 /// Trains a model by a method, validates after each epoch, keeps the last and the best checkpoint
 /// (by the task's selecting metric on val, the earliest of equals), and reports the best one on
 /// test. A run is a function of its settings, its parts and the number of compute threads: one that
 /// was killed and continued ends with the same weights bit for bit.
 ///
-/// With `resume` it continues from the last finished epoch of `directory`. Throws Error with
-/// kDiverged on a loss that is not finite, and with kInterrupted or kTerminated when asked to stop,
-/// finished epochs being saved.
+/// With `resume` it continues from the last finished epoch of `directory`, or starts where none is
+/// saved. Throws Error with kDiverged on a loss or gradient that is not finite, with kInterrupted
+/// or kTerminated when asked to stop (core/stop.h), finished epochs being saved, and with kStorage
+/// when another process trains in `directory`.
 TrainingResult train(const TrainingParts& parts, const TrainingSettings& settings,
                      RunDirectory& directory, bool resume = false,
                      TrainingObserver* observer = nullptr);

@@ -3,10 +3,10 @@
 #ifdef UNBRAID_HAVE_ONEDNN
 
 #include <ATen/TracerMode.h>
-#include <ATen/autocast_mode.h>
 
 #include <algorithm>
 
+#include "unbraid/core/autocast.h"
 #include "unbraid/models/kernels/blocked_convolution.h"
 #include "unbraid/models/kernels/norm_kernels.h"
 #include "unbraid/models/kernels/resnet_stage.h"
@@ -27,29 +27,14 @@ bool available(at::ScalarType type) {
   return has_avx512 && blocked_convolution_available(type);
 }
 
-bool autocasts() {
-#if UNBRAID_TORCH_AT_LEAST(2, 4)
-  return at::autocast::is_autocast_enabled(at::kCPU);
-#else
-  return at::autocast::is_cpu_enabled();
-#endif
-}
-
-at::ScalarType autocast_type() {
-#if UNBRAID_TORCH_AT_LEAST(2, 4)
-  return at::autocast::get_autocast_dtype(at::kCPU);
-#else
-  return at::autocast::get_autocast_cpu_dtype();
-#endif
-}
-
 /// What LibTorch's convolutions would compute in, or Undefined where the kernels have no match.
 at::ScalarType compute_type(const Tensor& images) {
-  if (!autocasts()) {
+  if (!autocast_enabled(at::kCPU)) {
     return images.scalar_type() == at::kFloat ? at::kFloat : at::ScalarType::Undefined;
   }
   const bool is_cast = images.scalar_type() == at::kFloat || images.scalar_type() == at::kBFloat16;
-  return is_cast && autocast_type() == at::kBFloat16 ? at::kBFloat16 : at::ScalarType::Undefined;
+  return is_cast && autocast_type(at::kCPU) == at::kBFloat16 ? at::kBFloat16
+                                                             : at::ScalarType::Undefined;
 }
 
 /// Where oneDNN 2.6 has fast kernels for the stem: others fall to its reference loops.
