@@ -211,6 +211,7 @@ int work(char variant, const Setting& setting, int steps, int argc, char** argv)
   const Step step = variant == 'U' ? routed_step(setting) : naive_step(setting, variant == 'T');
   const double loss = step();  // warm-up; equal weights give equal losses
   std::vector<double> seconds;
+  seconds.reserve(static_cast<size_t>(steps));
   for (int i = 0; i < steps; ++i) {
     seconds.push_back(seconds_of([&] { step(); }));
   }

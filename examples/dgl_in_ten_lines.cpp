@@ -22,7 +22,7 @@ struct MyFusionImpl : torch::nn::Module {
 };
 TORCH_MODULE(MyFusion);
 
-int main() {
+int main() {  // NOLINT(bugprone-exception-escape)
   torch::manual_seed(0);
   const torch::Tensor label = torch::randint(0, 2, {256});
   const torch::Tensor sound = torch::randn({256, 8}) + label.unsqueeze(1);

@@ -97,6 +97,7 @@ void run(const DemoArguments& arguments) {
                 fmt::format("demo-{:%Y%m%d-%H%M%S}", fmt::localtime(std::time(nullptr)))
           : std::filesystem::path(arguments.out);
   std::vector<Row> rows;
+  rows.reserve(kMethods.size());
   for (const DemoMethod& method : kMethods) {
     rows.push_back({method.title, {}, {}, {}, {}});
   }

@@ -151,10 +151,10 @@ TEST_F(CommandLine, TrainsEvaluatesAndRepeats) {
 }
 
 TEST_F(CommandLine, EveryMethodTrains) {
-  for (const char* method :
-       {"joint", "auxiliary", "dgl", "{type=\\\"unimodal\\\",modality=\\\"right\\\"}",
-        "{type=\\\"route\\\",multimodal_to_encoder=[0.5,0],multimodal_to_fusion=1,"
-        "unimodal_to_encoder=1,unimodal_to_fusion=0}"}) {
+  for (
+      const char* method :
+      {"joint", "auxiliary", "dgl", "{type=\\\"unimodal\\\",modality=\\\"right\\\"}",
+       R"({type=\"route\",multimodal_to_encoder=[0.5,0],multimodal_to_fusion=1,unimodal_to_encoder=1,unimodal_to_fusion=0})"}) {
     const std::string value =
         method[0] == '{' ? std::string("method=") + method : fmt::format("method.type={}", method);
     const Outcome outcome = train(fmt::format("--set train.epochs=1 --set \"{}\"", value),

@@ -117,12 +117,13 @@ TEST(Process, ExchangesTheKernelsOfOpenBlas) {
                 constexpr int kSize = 67;
                 const float one = 1;
                 const float zero = 0;
-                const std::vector<float> left(kSize * kSize, 2);
-                const std::vector<float> right(kSize * kSize, 3);
-                std::vector<float> product(kSize * kSize);
+                constexpr size_t kCells = size_t{kSize} * kSize;
+                const std::vector<float> left(kCells, 2);
+                const std::vector<float> right(kCells, 3);
+                std::vector<float> product(kCells);
                 sgemm("N", "T", &kSize, &kSize, &kSize, &one, left.data(), &kSize, right.data(),
                       &kSize, &zero, product.data(), &kSize);
-                if (product != std::vector<float>(kSize * kSize, 6 * kSize)) {
+                if (product != std::vector<float>(kCells, 6.0F * kSize)) {
                   return 2;
                 }
               }

@@ -46,7 +46,7 @@ TEST(RandomStream, DrawsWhatItsDistributionsSay) {
     uniform_sum += uniform;
   }
   for (const int count : counts) {
-    EXPECT_NEAR(count, kDraws / 5, 600);
+    EXPECT_NEAR(count, kDraws / 5.0, 600);
   }
   EXPECT_NEAR(sum / kDraws, 0.0, 0.02);
   EXPECT_NEAR(sum_of_squares / kDraws, 1.0, 0.03);
