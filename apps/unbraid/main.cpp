@@ -50,7 +50,7 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  unbraid::tune_process(argc, argv);
+  unbraid::tune_process();
   std::signal(SIGINT, unbraid::request_stop);
   std::signal(SIGTERM, unbraid::request_stop);
   try {

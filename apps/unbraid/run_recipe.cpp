@@ -12,11 +12,9 @@ namespace {
 
 /// Runs one sample through the model, so that an encoder which does not fit its data is an error of
 /// the recipe, found before there is a run.
-void check_shapes(const TrainingParts& parts, const Recipe& recipe) {
+void check_shapes(MultimodalModelImpl& model, const Sample& sample, const Recipe& recipe) {
   const torch::NoGradGuard no_grad;
-  MultimodalModelImpl& model = *parts.model.ptr();
   model.eval();
-  const Sample sample = parts.train->get(0, 0, false);
   ModalityTensors features(model.size());
   for (size_t m = 0; m < model.size(); ++m) {
     const torch::Tensor input = sample.inputs[m].unsqueeze(0).to(recipe.settings.device);
@@ -46,15 +44,22 @@ TrainingParts open_parts(const Recipe& recipe, bool fresh) {
     }
     return data;
   };
-  TrainingParts parts{
-      .model = recipe.build_model(),
-      .task = recipe.task,
-      .method = recipe.method,
-      .train = required(Split::kTrain),
-      .val = required(Split::kVal),
-      .test = recipe.open_split(manifest, Split::kTest),
-  };
-  check_shapes(parts, recipe);
+  const auto train = required(Split::kTrain);
+  const auto val = required(Split::kVal);
+  const auto test = recipe.open_split(manifest, Split::kTest);
+  TrainingParts parts{.model = recipe.build_model(),
+                      .task = recipe.task,
+                      .method = recipe.method,
+                      .train = train,
+                      .val = val,
+                      .test = test};
+  const Sample first = train->get(0, 0, false);
+  check_shapes(*parts.model.ptr(), first, recipe);
+  for (const auto& split : {train, val, test}) {
+    if (split != nullptr) {
+      split->expect_shapes_of(first);
+    }
+  }
   if (fresh && !recipe.init.empty()) {
     load_weights(*parts.model, recipe.init);
   }

@@ -220,6 +220,22 @@ TEST_F(CommandLine, BadDataIsFour) {
   expect_error(train("--set data.batch_size=1000", "large"), 4, "batch");
 }
 
+TEST_F(CommandLine, ASampleOfAnotherShapeIsFour) {
+  write_npy(folder_ / "four.npy", 1, 4, std::vector<float>(4, 0.5F));
+  write_npy(folder_ / "eight.npy", 1, 8, std::vector<float>(8, 0.5F));
+  write_text(folder_ / "manifest.csv",
+             "id,split,label,left,right\na,train,0,four.npy,1\nb,train,1,four.npy,1\n"
+             "c,val,0,eight.npy,1\n");
+  std::string text = read_text(recipe());
+  text.erase(text.find("table = \"table.npy\"\n"), std::string("table = \"table.npy\"\n").size());
+  write_text(recipe(), text);
+  const Outcome outcome = train("--set data.batch_size=2");
+  EXPECT_EQ(outcome.code, 4) << outcome.output;
+  EXPECT_NE(outcome.output.find("manifest.csv:4: left: expected the shape [1, 4]"),
+            std::string::npos)
+      << outcome.output;
+}
+
 TEST_F(CommandLine, AManifestRowWithAMissingFileIsFour) {
   write_text(folder_ / "manifest.csv",
              "id,split,label,left,right\na,train,0,a.npy,1\nb,val,0,a.npy,1\n");

@@ -142,7 +142,7 @@ TEST(Process, LeavesTheKernelsThatTheUserChose) {
       if (user != nullptr) {
         ::setenv("OPENBLAS_CORETYPE", user, 1);
       }
-      tune_process(0, nullptr);
+      tune_process();
       return openblas_core() == expected ? 0 : 1;
     });
   };
@@ -160,7 +160,7 @@ TEST(Process, RaisesTheThresholdsOfGlibcUnlessTheUserDid) {
       if (variable != nullptr) {
         ::setenv(variable, "glibc.malloc.arena_max=1", 1);
       }
-      tune_process(0, nullptr);
+      tune_process();
       const size_t before = ::mallinfo2().hblks;
       void* volatile block = std::malloc(size_t{256} << 20);
       const size_t after = ::mallinfo2().hblks;

@@ -118,6 +118,11 @@ TEST_F(ManifestFile, RefusesAHugeField) {
   expect_refused(start + '"' + std::string((1 << 20) + 1, '\n') + '"', 2, "at most 1048576 bytes");
 }
 
+TEST_F(ManifestFile, RefusesARecordOfVeryManyFields) {
+  expect_refused("id,split,label,audio\na,train,0,x" + std::string(5000, ','), 2,
+                 "at most 4096 fields");
+}
+
 TEST_F(ManifestFile, RefusesWhatIsNoFile) {
   for (const std::string& path :
        {folder_.file("missing.csv"), folder_.file(""), folder_.write("empty.csv", "")}) {

@@ -85,6 +85,14 @@ TEST_F(Array, RefusesWhatHoldsNoArray) {
   expect_data_error([&] { return decoder.decode(none); }, {none, "it holds none"});
 }
 
+TEST_F(Array, RefusesAHugeFileByItsFirstBytes) {
+  const std::string path = folder_.write("huge.npy", "not an array");
+  std::filesystem::resize_file(path, uint64_t{15} << 30);  // sparse: it takes no room on the disk
+  Options options = options_of({});
+  const ArrayDecoder decoder(options);
+  expect_data_error([&] { return decoder.decode(path); }, {path, "expected a .npy file"});
+}
+
 TEST_F(Array, RefusesATableWithoutRows) {
   for (const auto& [shape, values] :
        {std::pair{"(0, 4)", std::vector<float>{}}, {"()", std::vector<float>{1}}}) {

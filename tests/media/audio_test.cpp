@@ -235,6 +235,12 @@ TEST_F(Audio, SaysWhereATruncatedWavEnds) {
             path + ": truncated: the sound in its header ends at byte 2044, the file has 1000");
 }
 
+TEST_F(Audio, GivesUpOnAWavOfEndlessEmptyChunks) {
+  const std::string path = folder_.write("chunks", std::string("RIFF\xff\xff\xff\x7fWAVE", 12));
+  std::filesystem::resize_file(path, uint64_t{1} << 40);  // sparse
+  expect_data_error([&] { read_audio(path, 22050); }, {path});
+}
+
 TEST_F(Audio, ReadsAWavThatWasWrittenToAPipe) {
   const std::vector<float> samples = sweep(1000);
   std::string content = content_of(write("whole", kFloatWav, 22050, 1, samples));

@@ -1,4 +1,5 @@
 #include "unbraid/models/fusions/fusion.h"
+#include "unbraid/models/fusions/gated.h"
 
 #include <gtest/gtest.h>
 
@@ -213,6 +214,10 @@ TEST(Fusion, FusionsForTwoSaySo) {
           << error.what();
     }
   }
+}
+
+TEST(Fusion, GatedRefusesAModalityNamedAsItsOutput) {
+  EXPECT_THROW(GatedFusion({{"audio", "out"}, {4, 4}, 3}), RecipeError);
 }
 
 TEST(Fusion, FilmRefusesFeaturesOfTwoSizes) {

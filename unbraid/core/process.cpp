@@ -91,7 +91,7 @@ void hold_openblas_to_quota() {
 
 }  // namespace
 
-void tune_process(int /*argc*/, char** /*argv*/) {
+void tune_process() {
   auto* const config = loaded_function<char*()>("openblas_get_config");
   if (config != nullptr && !is_set("OPENBLAS_CORETYPE")) {
     const std::string core = better_openblas_core(openblas_core(), config(), cpu_has_avx512());

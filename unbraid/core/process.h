@@ -11,7 +11,7 @@ namespace unbraid {
 /// OpenBLAS took older kernels on a CPU with AVX-512, gives it those for AVX-512. What the user has
 /// set in the environment wins: OPENBLAS_CORETYPE, OPENBLAS_NUM_THREADS, OMP_NUM_THREADS,
 /// MALLOC_*_, GLIBC_TUNABLES, a preloaded allocator. Never fails.
-void tune_process(int argc, char** argv);
+void tune_process();
 
 /// The cores that this process may use, by its affinity mask and the quota of its control group (v1
 /// or v2), a part of a core counting as one. At least 1.

@@ -22,7 +22,7 @@ struct AvDigitsOptions {
 };
 
 /// Generates the set (or finds it complete in the cache) and returns the path of its
-/// `manifest.csv`: `id,split,label,audio,visual`, labels 0 to 9; audio is one second of 8 kHz mono
+/// `manifest.csv`: `id,split,label,audio,visual`, labels 0 to 9; audio is 0.64 s of 8 kHz mono
 /// 16-bit WAV, visual a 32 x 32 grey PNG. No voice, font or hand is shared by two splits. The same
 /// options give the same bytes with the same versions of espeak-ng and the fonts. Several processes
 /// may call it at once.

@@ -10,6 +10,7 @@
 namespace unbraid {
 namespace {
 
+constexpr size_t kMostFields = 4096;
 constexpr size_t kMaxField = size_t{1} << 20;
 constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
 
@@ -83,6 +84,9 @@ bool CsvReader::next(std::vector<std::string>& fields) {
   }
   record_line_ = line_;
   for (;;) {
+    if (fields.size() == kMostFields) {
+      throw error(line_, fmt::format("expected at most {} fields", kMostFields));
+    }
     const bool quoted = !at_end() && content_[position_] == '"';
     fields.push_back(quoted ? quoted_field() : plain_field());
     if (at_end() || skip_line_end()) {

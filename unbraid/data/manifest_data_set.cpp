@@ -5,6 +5,7 @@
 #include <utility>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "unbraid/core/error.h"
 
@@ -61,11 +62,27 @@ Sample ManifestDataSet::get(size_t index, uint64_t epoch, bool training) const {
     const auto& [name, decoder] = modalities_[m];
     const SampleContext context{
         .seed = seed_, .epoch = epoch, .id = row->id, .modality = name, .training = training};
-    sample.inputs.push_back(at_place(place_of(*row) + name + ": ", [&] {
-      return decoder->transform(decoder->decode(resolved_cell(*row, m)), context);
-    }));
+    at_place(place_of(*row) + name + ": ", [&] {
+      sample.inputs.push_back(decoder->transform(decoder->decode(resolved_cell(*row, m)), context));
+      check_shape(sample.inputs.back(), m);
+    });
   }
   return sample;
+}
+
+void ManifestDataSet::expect_shapes_of(const Sample& sample) {
+  shapes_.clear();
+  for (const torch::Tensor& input : sample.inputs) {
+    shapes_.push_back(input.sizes().vec());
+  }
+}
+
+void ManifestDataSet::check_shape(const torch::Tensor& input, size_t modality) const {
+  if (!shapes_.empty() && input.sizes() != shapes_[modality]) {
+    throw DataError(fmt::format("expected the shape [{}] of the first training sample, found [{}]",
+                                fmt::join(shapes_[modality], ", "),
+                                fmt::join(input.sizes(), ", ")));
+  }
 }
 
 std::string ManifestDataSet::resolved_cell(const ManifestRow& row, size_t modality) const {

@@ -29,6 +29,10 @@ class ManifestDataSet final : public DataSet {
                   const std::function<torch::Tensor(const std::string& label)>& target,
                   uint64_t seed);
 
+  /// From now on `get` throws DataError for a sample whose inputs are not of the shapes of this
+  /// one.
+  void expect_shapes_of(const Sample& sample);
+
   [[nodiscard]] size_t size() const override { return samples_.size(); }
   [[nodiscard]] const std::string& id(size_t index) const override;
   /// Throws DataError "manifest.csv:17: audio: …" when a cell cannot be decoded.
@@ -46,6 +50,7 @@ class ManifestDataSet final : public DataSet {
   /// A cell as its decoder takes it: a path relative to the manifest becomes one that can be
   /// opened.
   [[nodiscard]] std::string resolved_cell(const ManifestRow& row, size_t modality) const;
+  void check_shape(const torch::Tensor& input, size_t modality) const;
   /// "manifest.csv:17: ".
   [[nodiscard]] std::string place_of(const ManifestRow& row) const;
 
@@ -53,6 +58,7 @@ class ManifestDataSet final : public DataSet {
   std::vector<DataModality> modalities_;
   uint64_t seed_;
   std::vector<Entry> samples_;
+  std::vector<std::vector<int64_t>> shapes_;  // by modality; empty: any
 };
 
 }  // namespace unbraid

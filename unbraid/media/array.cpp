@@ -1,6 +1,7 @@
 #include "unbraid/media/array.h"
 
 #include <charconv>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -12,7 +13,16 @@
 namespace unbraid {
 namespace {
 
-NpyArray read_npy(const std::string& path) { return {read_file(path, kMaxNpyBytes), path}; }
+constexpr int64_t kMaxSampleBytes = int64_t{1} << 30;
+
+NpyArray read_npy(const std::string& path, int64_t max_bytes) {
+  // Anything else is refused by its first bytes, however large it is.
+  constexpr std::string_view kMagic = "\x93NUMPY";
+  if (const File file(path); file.read(0, kMagic.size()) != kMagic) {
+    throw file.error("expected a .npy file");
+  }
+  return {read_file(path, max_bytes), path};
+}
 
 // The elements from `first` on that fill `shape`.
 torch::Tensor tensor_of(const NpyArray& array, int64_t first, torch::IntArrayRef shape) {
@@ -34,7 +44,7 @@ ArrayDecoder::ArrayDecoder(Options& options)
   if (table_path_.empty()) {
     return;
   }
-  table_ = std::make_unique<const NpyArray>(read_npy(table_path_));
+  table_ = std::make_unique<const NpyArray>(read_npy(table_path_, kMaxNpyBytes));
   require_values(table_->size(), table_path_);
   if (table_->shape().empty()) {
     throw DataError(fmt::format("{}: expected rows, found a single number", table_path_));
@@ -63,7 +73,7 @@ void ArrayDecoder::check(const std::string& cell) const {
 
 torch::Tensor ArrayDecoder::decode(const std::string& cell) const {
   if (table_ == nullptr) {
-    const NpyArray array = read_npy(cell);
+    const NpyArray array = read_npy(cell, kMaxSampleBytes);
     require_values(array.size(), cell);
     return tensor_of(array, 0, array.shape());
   }

@@ -44,8 +44,12 @@ void check_wav_is_whole(const File& file) {
           fmt::format("truncated: {} ends at byte {}, the file has {}", what, end, file.size()));
     }
   };
+  constexpr int kMostChunks = 10000;
   int64_t offset = 12;
-  while (offset + 8 <= file.size()) {
+  for (int chunks = 0; offset + 8 <= file.size(); ++chunks) {
+    if (chunks == kMostChunks) {
+      throw file.error(fmt::format("no sound in its first {} chunks", kMostChunks));
+    }
     const std::string chunk = file.read(offset, 8);
     const uint32_t size = little_endian(chunk, 4);
     if (chunk.starts_with("data") && size >= kUnknownSize) {

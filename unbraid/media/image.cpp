@@ -15,9 +15,15 @@ namespace {
 
 // uint8 [height, width, 3] to [height, width, 1] with the integers of Pillow's mode "L".
 torch::Tensor to_grey(const torch::Tensor& image) {
-  const torch::Tensor weights = torch::tensor({19595, 38470, 7471}, torch::kInt);
-  const torch::Tensor sum = (image.to(torch::kInt) * weights).sum(2, true, torch::kInt);
-  return (sum + 0x8000).bitwise_right_shift(16).to(torch::kUInt8);
+  const torch::Tensor colours = image.contiguous();
+  torch::Tensor grey = torch::empty({image.size(0), image.size(1), 1}, torch::kUInt8);
+  const uint8_t* colour = colours.data_ptr<uint8_t>();
+  uint8_t* const values = grey.data_ptr<uint8_t>();
+  for (int64_t i = 0; i < grey.numel(); ++i, colour += 3) {
+    const int sum = 19595 * colour[0] + 38470 * colour[1] + 7471 * colour[2];
+    values[i] = static_cast<uint8_t>((sum + 0x8000) >> 16);
+  }
+  return grey;
 }
 
 std::array<double, 2> read_interval(Options& options, const std::string& key,

@@ -16,6 +16,8 @@ namespace {
 // lives in this object, and each step below is a function of plain values.
 class PngReader {
  public:
+  static constexpr png_alloc_size_t kMostChunkBytes = 1 << 20;
+
   PngReader(const std::string& content, const std::string& path)
       : path_(path), next_(content.data()), left_(content.size()) {
     png_ = png_create_read_struct(PNG_LIBPNG_VER_STRING, this, on_error, on_warning);
@@ -26,6 +28,9 @@ class PngReader {
     }
     png_set_read_fn(png_, this, on_read);
     png_set_user_limits(png_, PNG_UINT_31_MAX, PNG_UINT_31_MAX);  // check_image_size says it better
+    // libpng inflates and keeps text before it knows the size of the image: 8 MB a chunk.
+    png_set_chunk_cache_max(png_, 1);
+    png_set_chunk_malloc_max(png_, kMostChunkBytes);
   }
   ~PngReader() { png_destroy_read_struct(&png_, &info_, nullptr); }
   PngReader(const PngReader&) = delete;

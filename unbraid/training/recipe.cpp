@@ -173,8 +173,8 @@ std::shared_ptr<const Manifest> Recipe::open_manifest(
   return std::make_shared<const Manifest>(Manifest::read(path, modality_names()));
 }
 
-std::shared_ptr<const DataSet> Recipe::open_split(const std::shared_ptr<const Manifest>& rows,
-                                                  Split split) const {
+std::shared_ptr<ManifestDataSet> Recipe::open_split(const std::shared_ptr<const Manifest>& rows,
+                                                    Split split) const {
   const bool any = std::any_of(rows->rows.begin(), rows->rows.end(),
                                [split](const ManifestRow& row) { return row.split == split; });
   if (!any) {

@@ -45,7 +45,7 @@ struct Recipe {
   [[nodiscard]] std::shared_ptr<const Manifest> open_manifest(
       const std::function<void(size_t done, size_t total)>& progress = {}) const;
   /// One split, every row checked; null when the manifest has no such rows.
-  [[nodiscard]] std::shared_ptr<const DataSet> open_split(
+  [[nodiscard]] std::shared_ptr<ManifestDataSet> open_split(
       const std::shared_ptr<const Manifest>& manifest, Split split) const;
 };
 

@@ -23,7 +23,9 @@ torch::Tensor FilmFusion::forward(const ModalityTensors& features) {
   TORCH_CHECK(left.defined() || right.defined(), "[film] expected at least one feature, got none");
   left = left.defined() ? left : right;
   right = right.defined() ? right : left;
-  if (!torch::GradMode::is_enabled() || !fc_->weight.requires_grad()) {
+  // d multiplications a sample for the outer product against d a class for the forms.
+  const bool fewer_classes = fc_out_->weight.size(0) <= left.size(0);
+  if (fewer_classes && (!torch::GradMode::is_enabled() || !fc_->weight.requires_grad())) {
     return bilinear_forms(left, right);
   }
   return fc_out_->forward(fc_->forward((left.unsqueeze(2) * right.unsqueeze(1)).flatten(1)));
