@@ -12,7 +12,13 @@
 
 namespace {
 
-int fail(unbraid::ExitCode code, const std::string& message) {
+/// One line, without what a file name or a cell could do to a terminal.
+int fail(unbraid::ExitCode code, std::string message) {
+  for (char& character : message) {
+    if (static_cast<unsigned char>(character) < ' ' || character == '\x7f') {
+      character = '?';
+    }
+  }
   std::cerr << "unbraid: " << message << std::endl;
   return static_cast<int>(code);
 }
@@ -53,6 +59,7 @@ int main(int argc, char** argv) {
   unbraid::tune_process();
   std::signal(SIGINT, unbraid::request_stop);
   std::signal(SIGTERM, unbraid::request_stop);
+  std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error of writing
   try {
     at::set_num_threads(unbraid::default_threads());
     return run(argc, argv);
@@ -61,7 +68,10 @@ int main(int argc, char** argv) {
   } catch (const std::bad_alloc&) {
     return fail(unbraid::ExitCode::kInternal, "out of memory");
   } catch (const c10::Error& error) {
-    return fail(unbraid::ExitCode::kInternal, error.what_without_backtrace());
+    const std::string what = error.what_without_backtrace();
+    const bool memory = what.find("allocate memory") != std::string::npos;
+    return fail(unbraid::ExitCode::kInternal,
+                memory ? "out of memory: a layer or a batch is too large for this machine" : what);
   } catch (const std::exception& error) {
     return fail(unbraid::ExitCode::kInternal, error.what());
   }

@@ -220,6 +220,20 @@ TEST_F(CommandLine, BadDataIsFour) {
   expect_error(train("--set data.batch_size=1000", "large"), 4, "batch");
 }
 
+TEST_F(CommandLine, ErrorsStayOneLineWhateverAManifestHolds) {
+  std::string manifest = read_text(folder_ / "manifest.csv");
+  write_text(folder_ / "manifest.csv", manifest + "extra,test,0,\"\x1b[31m\n\",0\n");
+  expect_error(train(""), 4, "?[31m?");
+}
+
+TEST_F(CommandLine, AFileSizeLimitIsFive) {
+  const Outcome outcome =
+      unbraid_program(fmt::format("doctor >/dev/null; ulimit -f 1; {} train {} --out {}",
+                                  UNBRAID_PROGRAM, recipe().string(), (folder_ / "run").string()));
+  EXPECT_EQ(outcome.code, 5) << outcome.output;
+  EXPECT_NE(outcome.output.find("File too large"), std::string::npos) << outcome.output;
+}
+
 TEST_F(CommandLine, ASampleOfAnotherShapeIsFour) {
   write_npy(folder_ / "four.npy", 1, 4, std::vector<float>(4, 0.5F));
   write_npy(folder_ / "eight.npy", 1, 8, std::vector<float>(8, 0.5F));
