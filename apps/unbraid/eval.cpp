@@ -43,11 +43,7 @@ void run(const EvalArguments& arguments) {
   const std::vector<bool> absent = read_absent(arguments.absent, recipe.modality_names());
   const Split split = split_named(arguments.split);
   const auto manifest = recipe.open_manifest(show_generation);
-  const auto data = recipe.open_split(manifest, split);
-  if (data == nullptr) {
-    throw DataError(fmt::format("{}: expected rows of the split {}, found none", manifest->path,
-                                arguments.split));
-  }
+  const auto data = open_required_split(recipe, manifest, split);
   MultimodalModel model = recipe.build_model();
   const RunState state = directory.load("best", *model, nullptr);
   const Evaluation evaluation = evaluate(*model, *recipe.task, data, recipe.settings, absent);

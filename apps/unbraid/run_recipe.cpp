@@ -7,7 +7,6 @@
 #include "unbraid/training/weights.h"
 
 namespace unbraid {
-
 namespace {
 
 /// Runs one sample through the model, so that an encoder which does not fit its data is an error of
@@ -34,18 +33,20 @@ void check_shapes(MultimodalModelImpl& model, const Sample& sample, const Recipe
 
 }  // namespace
 
+std::shared_ptr<ManifestDataSet> open_required_split(
+    const Recipe& recipe, const std::shared_ptr<const Manifest>& manifest, Split split) {
+  auto data = recipe.open_split(manifest, split);
+  if (data == nullptr) {
+    throw DataError(fmt::format("{}: expected rows of the split {}, found none", manifest->path,
+                                name_of(split)));
+  }
+  return data;
+}
+
 TrainingParts open_parts(const Recipe& recipe, bool fresh) {
   const auto manifest = recipe.open_manifest(show_generation);
-  const auto required = [&](Split split) {
-    auto data = recipe.open_split(manifest, split);
-    if (data == nullptr) {
-      throw DataError(fmt::format("{}: expected rows of the split {}, found none", manifest->path,
-                                  name_of(split)));
-    }
-    return data;
-  };
-  const auto train = required(Split::kTrain);
-  const auto val = required(Split::kVal);
+  const auto train = open_required_split(recipe, manifest, Split::kTrain);
+  const auto val = open_required_split(recipe, manifest, Split::kVal);
   const auto test = recipe.open_split(manifest, Split::kTest);
   TrainingParts parts{.model = recipe.build_model(),
                       .task = recipe.task,

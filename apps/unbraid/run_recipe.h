@@ -9,6 +9,10 @@
 
 namespace unbraid {
 
+/// One split, every row checked; a DataError where the manifest has no such rows.
+std::shared_ptr<ManifestDataSet> open_required_split(
+    const Recipe& recipe, const std::shared_ptr<const Manifest>& manifest, Split split);
+
 /// Opens the recipe's data, every row checked, and builds a model that takes it; `fresh`: with the
 /// weights of train.init, which a run that continues has no use for.
 TrainingParts open_parts(const Recipe& recipe, bool fresh);

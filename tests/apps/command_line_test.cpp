@@ -93,6 +93,14 @@ class CommandLine : public ::testing::Test {
         fmt::format("train {} --out {} {}", recipe().string(), (folder_ / out).string(), more));
   }
 
+  /// Without a table, a cell is a path.
+  void read_left_from_files() const {
+    const std::string table = "table = \"table.npy\"\n";
+    std::string text = read_text(recipe());
+    text.erase(text.find(table), table.size());
+    write_text(recipe(), text);
+  }
+
   /// One line, with the code, that says what it should.
   static void expect_error(const Outcome& outcome, int code, const std::string& says) {
     EXPECT_EQ(outcome.code, code) << outcome.output;
@@ -240,9 +248,7 @@ TEST_F(CommandLine, ASampleOfAnotherShapeIsFour) {
   write_text(folder_ / "manifest.csv",
              "id,split,label,left,right\na,train,0,four.npy,1\nb,train,1,four.npy,1\n"
              "c,val,0,eight.npy,1\n");
-  std::string text = read_text(recipe());
-  text.erase(text.find("table = \"table.npy\"\n"), std::string("table = \"table.npy\"\n").size());
-  write_text(recipe(), text);
+  read_left_from_files();
   const Outcome outcome = train("--set data.batch_size=2");
   EXPECT_EQ(outcome.code, 4) << outcome.output;
   EXPECT_NE(outcome.output.find("manifest.csv:4: left: expected the shape [1, 4]"),
@@ -253,10 +259,7 @@ TEST_F(CommandLine, ASampleOfAnotherShapeIsFour) {
 TEST_F(CommandLine, AManifestRowWithAMissingFileIsFour) {
   write_text(folder_ / "manifest.csv",
              "id,split,label,left,right\na,train,0,a.npy,1\nb,val,0,a.npy,1\n");
-  // Without a table, the cell is a path.
-  std::string text = read_text(recipe());
-  text.erase(text.find("table = \"table.npy\"\n"), std::string("table = \"table.npy\"\n").size());
-  write_text(recipe(), text);
+  read_left_from_files();
   expect_error(train(""), 4, "manifest.csv:2");
 }
 

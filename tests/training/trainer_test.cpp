@@ -341,6 +341,18 @@ TEST(Train, AccumulatedBatchesMakeOneStep) {
   }
 }
 
+/// The run diverges, and the message says so.
+void expect_diverged(const TrainingParts& parts, const TrainingSettings& settings,
+                     RunDirectory& directory, const std::string& says) {
+  try {
+    train(parts, settings, directory);
+    ADD_FAILURE();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ExitCode::kDiverged);
+    EXPECT_NE(std::string(error.what()).find(says), std::string::npos) << error.what();
+  }
+}
+
 TEST(Train, ALossThatIsNoNumberEndsTheRun) {
   const TemporaryFolder folder;
   TrainingParts parts = make_parts();
@@ -350,13 +362,7 @@ TEST(Train, ALossThatIsNoNumberEndsTheRun) {
   TrainingSettings settings = make_settings();
   settings.drop_last = false;
   RunDirectory directory = RunDirectory::create(folder / "run", "");
-  try {
-    train(parts, settings, directory);
-    ADD_FAILURE();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ExitCode::kDiverged);
-    EXPECT_NE(std::string(error.what()).find("epoch 1"), std::string::npos) << error.what();
-  }
+  expect_diverged(parts, settings, directory, "epoch 1");
 }
 
 // One step an epoch: only validation can notice, and the good checkpoint must stay.
@@ -369,13 +375,7 @@ TEST(Train, WeightsThatAreNoNumbersEndTheRunBeforeTheyAreSaved) {
   settings.optimizer.weight_decay = 1e38;
   settings.clip_norm = 0;
   RunDirectory directory = RunDirectory::create(folder / "run", "");
-  try {
-    train(parts, settings, directory);
-    ADD_FAILURE();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ExitCode::kDiverged);
-    EXPECT_NE(std::string(error.what()).find("the loss on val"), std::string::npos) << error.what();
-  }
+  expect_diverged(parts, settings, directory, "the loss on val");
   EXPECT_EQ(directory.load("last", *parts.model.ptr(), nullptr).epoch, 0);
 }
 

@@ -1,7 +1,6 @@
 #include "unbraid/media/array.h"
 
 #include <charconv>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -17,11 +16,11 @@ constexpr int64_t kMaxSampleBytes = int64_t{1} << 30;
 
 NpyArray read_npy(const std::string& path, int64_t max_bytes) {
   // Anything else is refused by its first bytes, however large it is.
-  constexpr std::string_view kMagic = "\x93NUMPY";
-  if (const File file(path); file.read(0, kMagic.size()) != kMagic) {
+  const File file(path);
+  if (file.read(0, kNpyMagic.size()) != kNpyMagic) {
     throw file.error("expected a .npy file");
   }
-  return {read_file(path, max_bytes), path};
+  return {read_file(file, max_bytes), path};
 }
 
 // The elements from `first` on that fill `shape`.

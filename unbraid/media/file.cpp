@@ -83,13 +83,16 @@ DataError File::error(const std::string& what) const {
   return DataError(fmt::format("{}: {}", path_, what));
 }
 
-std::string read_file(const std::string& path, int64_t max_bytes) {
-  const File file(path);
+std::string read_file(const File& file, int64_t max_bytes) {
   if (file.size() > max_bytes) {
     throw file.error(
         fmt::format("expected at most {} bytes, the file has {}", max_bytes, file.size()));
   }
   return file.read(0, file.size());
+}
+
+std::string read_file(const std::string& path, int64_t max_bytes) {
+  return read_file(File(path), max_bytes);
 }
 
 }  // namespace unbraid

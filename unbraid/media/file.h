@@ -35,6 +35,7 @@ class File {
 };
 
 /// The content of a regular file of at most `max_bytes`.
+std::string read_file(const File& file, int64_t max_bytes);
 std::string read_file(const std::string& path, int64_t max_bytes);
 
 }  // namespace unbraid

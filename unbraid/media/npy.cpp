@@ -18,7 +18,6 @@ namespace {
 
 constexpr size_t kMaxHeader = 65536;
 constexpr size_t kMaxDimensions = 32;
-constexpr std::string_view kMagic = "\x93NUMPY";
 
 using LoadElement = float (*)(const char* bytes, bool swap);
 
@@ -221,7 +220,7 @@ NpyHeader read_header(std::string_view content, const std::string& source) {
   const auto byte = [&](size_t offset) -> size_t {
     return offset < content.size() ? static_cast<unsigned char>(content[offset]) : 0;
   };
-  if (!content.starts_with(kMagic)) {
+  if (!content.starts_with(kNpyMagic)) {
     throw DataError(fmt::format("{}: expected a .npy file, its content is none", source));
   }
   const size_t version = byte(6);

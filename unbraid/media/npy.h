@@ -3,9 +3,13 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace unbraid {
+
+/// The first bytes of every .npy file.
+inline constexpr std::string_view kNpyMagic = "\x93NUMPY";
 
 /// What the header of a .npy file says (versions 1 to 3 of NumPy's format).
 struct NpyHeader {

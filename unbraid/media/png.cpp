@@ -12,12 +12,12 @@
 namespace unbraid {
 namespace {
 
+constexpr png_alloc_size_t kMostChunkBytes = 1 << 20;
+
 // libpng reports errors by longjmp, which must not pass over a destructor: so everything with one
 // lives in this object, and each step below is a function of plain values.
 class PngReader {
  public:
-  static constexpr png_alloc_size_t kMostChunkBytes = 1 << 20;
-
   PngReader(const std::string& content, const std::string& path)
       : path_(path), next_(content.data()), left_(content.size()) {
     png_ = png_create_read_struct(PNG_LIBPNG_VER_STRING, this, on_error, on_warning);

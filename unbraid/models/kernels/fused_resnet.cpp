@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "unbraid/core/autocast.h"
+#include "unbraid/core/process.h"
 #include "unbraid/models/kernels/blocked_convolution.h"
 #include "unbraid/models/kernels/norm_kernels.h"
 #include "unbraid/models/kernels/resnet_stage.h"
@@ -16,15 +17,9 @@ namespace {
 
 using torch::Tensor;
 
-bool processor_has_avx512() {
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-         __builtin_cpu_supports("fma");
-}
-
 bool available(at::ScalarType type) {
-  static const bool has_avx512 = processor_has_avx512();
-  return has_avx512 && blocked_convolution_available(type);
+  static const bool runs_norm_kernels = cpu_has_avx512() && __builtin_cpu_supports("fma");
+  return runs_norm_kernels && blocked_convolution_available(type);
 }
 
 /// What LibTorch's convolutions would compute in, or Undefined where the kernels have no match.
