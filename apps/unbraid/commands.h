@@ -1,5 +1,8 @@
 #pragma once
 
+#include <string>
+#include <vector>
+
 #include <CLI/CLI.hpp>
 
 namespace unbraid {
@@ -10,5 +13,11 @@ void add_demo(CLI::App& app);
 void add_train(CLI::App& app);
 void add_eval(CLI::App& app);
 void add_doctor(CLI::App& app);
+
+// Options that several commands share.
+/// `--set dotted.key=value`, repeatable.
+void add_set(CLI::App& command, std::vector<std::string>& overrides);
+/// `--out FOLDER`; an empty one is refused.
+void add_out(CLI::App& command, std::string& out, const std::string& description);
 
 }  // namespace unbraid

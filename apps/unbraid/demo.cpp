@@ -128,12 +128,8 @@ void add_demo(CLI::App& app) {
   command->add_option("--seeds", arguments->seeds, "Repeat with this many seeds; mean and spread")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
-  command
-      ->add_option("--set", arguments->overrides,
-                   "Change a key of the demo's recipe: dotted.key=value; may be repeated")
-      ->take_all()
-      ->expected(1);
-  command->add_option("--out", arguments->out, "Folder of the runs; default runs/demo-<time>");
+  add_set(*command, arguments->overrides);
+  add_out(*command, arguments->out, "Folder of the runs; default runs/demo-<time>");
   command->callback([arguments] { run(*arguments); });
 }
 

@@ -38,7 +38,7 @@ int run(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {
-    return app.exit(success);  // --help and --version
+    app.exit(success);  // --help and --version
   } catch (const CLI::RequiredError& problem) {
     const std::string given = argc > 1 && app.get_subcommands().empty() ? argv[1] : "";
     return fail(unbraid::ExitCode::kUsage,

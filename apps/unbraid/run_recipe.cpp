@@ -9,11 +9,27 @@
 namespace unbraid {
 namespace {
 
+/// Samples in the smallest batch of an epoch of training.
+int64_t smallest_batch(const Recipe& recipe, const Manifest& manifest, int64_t samples) {
+  const TrainingSettings& settings = recipe.settings;
+  if (settings.drop_last && samples < settings.batch_size) {
+    throw RecipeError(fmt::format(
+        "{}: data.batch_size: expected at most {}, the number of training rows of {}, got {}; or "
+        "set data.drop_last = false",
+        recipe.name, samples, manifest.path, settings.batch_size));
+  }
+  const int64_t left = settings.drop_last ? 0 : samples % settings.batch_size;
+  return left > 0 ? left : settings.batch_size;
+}
+
 /// Runs one sample through the model, so that an encoder which does not fit its data is an error of
-/// the recipe, found before there is a run.
-void check_shapes(MultimodalModelImpl& model, const Sample& sample, const Recipe& recipe) {
+/// the recipe, found before there is a run. Where some batch of training holds a single sample, in
+/// training mode too, where normalisation may refuse it: a model of its own, as this changes one.
+void check_model(const Recipe& recipe, const Sample& sample, bool single) {
   const torch::NoGradGuard no_grad;
-  model.eval();
+  MultimodalModel holder = recipe.build_model();
+  MultimodalModelImpl& model = *holder;
+  model.train(single);
   ModalityTensors features(model.size());
   for (size_t m = 0; m < model.size(); ++m) {
     const torch::Tensor input = sample.inputs[m].unsqueeze(0).to(recipe.settings.device);
@@ -21,11 +37,11 @@ void check_shapes(MultimodalModelImpl& model, const Sample& sample, const Recipe
       features[m] = model.encode(m, input);
     } catch (const c10::Error& error) {
       const std::string what = error.what_without_backtrace();
-      throw RecipeError(
-          fmt::format("{}: modalities.{}.encoder: does not take samples of the shape "
-                      "[{}]: {}",
-                      recipe.name, model.name(m), fmt::join(sample.inputs[m].sizes(), ", "),
-                      what.substr(0, what.find('\n'))));
+      throw RecipeError(fmt::format(
+          "{}: modalities.{}.encoder: does not take {} of the shape [{}]: {}", recipe.name,
+          model.name(m),
+          single ? "samples one by one (see data.batch_size and data.drop_last)" : "samples",
+          fmt::join(sample.inputs[m].sizes(), ", "), what.substr(0, what.find('\n'))));
     }
   }
   model.fuse(features);
@@ -48,14 +64,18 @@ TrainingParts open_parts(const Recipe& recipe, bool fresh) {
   const auto train = open_required_split(recipe, manifest, Split::kTrain);
   const auto val = open_required_split(recipe, manifest, Split::kVal);
   const auto test = recipe.open_split(manifest, Split::kTest);
+  const bool single = smallest_batch(recipe, *manifest, static_cast<int64_t>(train->size())) == 1;
+  const Sample first = train->get(0, 0, false);
+  check_model(recipe, first, false);
+  if (single) {
+    check_model(recipe, first, true);
+  }
   TrainingParts parts{.model = recipe.build_model(),
                       .task = recipe.task,
                       .method = recipe.method,
                       .train = train,
                       .val = val,
                       .test = test};
-  const Sample first = train->get(0, 0, false);
-  check_shapes(*parts.model.ptr(), first, recipe);
   for (const auto& split : {train, val, test}) {
     if (split != nullptr) {
       split->expect_shapes_of(first);

@@ -1,6 +1,7 @@
 #include <filesystem>
 #include <iostream>
 #include <memory>
+#include <sstream>
 
 #include <fmt/format.h>
 
@@ -31,6 +32,19 @@ std::filesystem::path folder_of_run(const TrainArguments& arguments, const Recip
                                         recipe.settings.seed);
 }
 
+/// The first line of a resolved recipe that is not the same in another one, with its table.
+std::string first_difference(const std::string& recipe, const std::string& other) {
+  std::istringstream lines(recipe);
+  std::istringstream others(other);
+  std::string line;
+  std::string same;
+  std::string table;
+  while (std::getline(lines, line) && std::getline(others, same) && line == same) {
+    table = line.starts_with('[') ? line + " " : table;
+  }
+  return fmt::format("{}{}, not {}", table, same, line);
+}
+
 void run(const TrainArguments& arguments) {
   const Recipe recipe = read_recipe(arguments.recipe, arguments.overrides);
   const std::filesystem::path out = folder_of_run(arguments, recipe);
@@ -38,10 +52,11 @@ void run(const TrainArguments& arguments) {
   if (!resume) {
     RunDirectory::check_free(out);
   } else if (RunDirectory::open(out).recipe() != recipe.resolved) {
-    throw RecipeError(
-        fmt::format("{}: differs from the recipe that {} was started with; resume with "
-                    "{}/recipe.toml, or name another --out",
-                    arguments.recipe, out.string(), out.string()));
+    throw RecipeError(fmt::format(
+        "{}: differs from the recipe that {} was started with ({}); resume with "
+        "{}/recipe.toml, or name another --out",
+        arguments.recipe, out.string(),
+        first_difference(recipe.resolved, RunDirectory::open(out).recipe()), out.string()));
   }
   const TrainingParts parts = open_parts(recipe, !resume);
   RunDirectory directory =
@@ -52,6 +67,8 @@ void run(const TrainArguments& arguments) {
   if (result.test.samples > 0) {
     report += fmt::format("test, {} samples\n{}", result.test.samples,
                           format_evaluation(result.test, recipe));
+  } else {
+    report += "no test rows in the manifest: no metrics beside those on val\n";
   }
   std::cout << report;
   directory.log(report);
@@ -63,14 +80,10 @@ void add_train(CLI::App& app) {
   auto arguments = std::make_shared<TrainArguments>();
   CLI::App* command = app.add_subcommand("train", "Train what a recipe describes");
   command->add_option("RECIPE", arguments->recipe, "TOML file")->required();
-  command
-      ->add_option("--set", arguments->overrides,
-                   "Change a key of the recipe: dotted.key=value; may be repeated")
-      ->take_all()
-      ->expected(1);
-  command->add_option("--out", arguments->out,
-                      "Folder of the run; default runs/<recipe>-<method>-seed<seed>, or with "
-                      "--resume the folder of a run's own recipe.toml");
+  add_set(*command, arguments->overrides);
+  add_out(*command, arguments->out,
+          "Folder of the run; default runs/<recipe>-<method>-seed<seed>, or with --resume the "
+          "folder of a run's own recipe.toml");
   command->add_flag("--resume", arguments->resume,
                     "Continue from the last finished epoch, or start when there is none");
   command->callback([arguments] { run(*arguments); });

@@ -10,6 +10,7 @@
 #include <thread>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
@@ -41,11 +42,11 @@ Outcome unbraid_program(const std::string& arguments) {
   return outcome;
 }
 
-/// A float32 .npy file of shape [rows, columns].
-void write_npy(const std::filesystem::path& path, int rows, int columns,
+/// A float32 .npy file.
+void write_npy(const std::filesystem::path& path, const std::vector<int>& shape,
                const std::vector<float>& values) {
-  std::string header =
-      fmt::format("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}, {}), }}", rows, columns);
+  std::string header = fmt::format("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}), }}",
+                                   fmt::join(shape, ", "));
   header.resize(118 - 1, ' ');
   header += '\n';
   std::string file = "\x93NUMPY";
@@ -72,7 +73,7 @@ class CommandLine : public ::testing::Test {
       const char* split = row < 36 ? "train" : row < 48 ? "val" : "test";
       manifest += fmt::format("s{},{},{},{},{}\n", row, split, label, row, row);
     }
-    write_npy(folder_ / "table.npy", 60, 4, values);
+    write_npy(folder_ / "table.npy", {60, 4}, values);
     write_text(folder_ / "manifest.csv", manifest);
     write_text(recipe(),
                "[data]\nmanifest = \"manifest.csv\"\nbatch_size = 12\nworkers = 1\n"
@@ -126,6 +127,10 @@ TEST_F(CommandLine, UsageErrorsAreTwo) {
   expect_error(unbraid_program("trian"), 2, "trian");
   expect_error(unbraid_program("train"), 2, "RECIPE");
   expect_error(unbraid_program("demo --seeds 0"), 2, "--seeds");
+  expect_error(unbraid_program("train " + recipe().string() + " --out ''"), 2,
+               "--out: expected the name of a folder");
+  const Outcome full = unbraid_program("--help 2>/dev/null >/dev/full");
+  EXPECT_EQ(full.code, 5);
   expect_error(train("--set epochs"), 2, "--set epochs: expected key=value");
 }
 
@@ -174,7 +179,8 @@ TEST_F(CommandLine, EveryMethodTrains) {
 TEST_F(CommandLine, ResumesAndRefusesToOverwrite) {
   ASSERT_EQ(train("").code, 0);
   expect_error(train(""), 2, "already holds a run");
-  expect_error(train("--resume --set train.epochs=5"), 3, "differs from the recipe");
+  expect_error(train("--resume --set train.epochs=5"), 3,
+               "was started with ([train] epochs = 3, not epochs = 5)");
   EXPECT_EQ(train("--resume").code, 0);
   const Outcome own =
       unbraid_program("train " + (folder_ / "run/recipe.toml").string() + " --resume");
@@ -200,13 +206,18 @@ TEST_F(CommandLine, BadRecipesAreThree) {
   fails("fusion.released=true", "fusion.released: unknown key");
   fails("data.manifest=\"\"", "data.manifest: expected the path of a manifest");
   fails("task.class_weights=[0, 1, 1]", "task.class_weights");
+  fails("task.class_weights=[1e39, 1, 1]", "task.class_weights");
+  fails("optimizer={ type = \"sgd\", momentum = 0, nesterov = true }",
+        "optimizer.nesterov: expected a momentum above 0");
+  fails("schedule={ type = \"cosine\", min_lr = 7.0 }", "schedule.min_lr: expected at most");
+  fails("data.batch_size=1000", "data.batch_size: expected at most 36, the number of training");
   fails("modalities.left.encoder.layers=[5, 8]",
         "modalities.left.encoder: does not take samples of the shape [4]");
   EXPECT_FALSE(std::filesystem::exists(folder_ / "run"));
   write_text(folder_ / "broken.toml", "[data\n");
   expect_error(unbraid_program("train " + (folder_ / "broken.toml").string()), 3, "broken.toml:1");
   expect_error(unbraid_program("train " + (folder_ / "none.toml").string()), 3, "none.toml");
-  expect_error(unbraid_program("train " + folder_.path().string()), 3, "expected a recipe file");
+  expect_error(unbraid_program("train " + folder_.path().string()), 3, "expected a regular file");
 }
 
 TEST_F(CommandLine, BadDataIsFour) {
@@ -225,7 +236,6 @@ TEST_F(CommandLine, BadDataIsFour) {
   fails("id,split,label,left,right\na,train,0,1,1\n", "val");
   write_text(folder_ / "manifest.csv", good);
   expect_error(train("--set data.manifest=/nowhere.csv"), 4, "/nowhere.csv");
-  expect_error(train("--set data.batch_size=1000", "large"), 4, "batch");
 }
 
 TEST_F(CommandLine, ErrorsStayOneLineWhateverAManifestHolds) {
@@ -242,9 +252,32 @@ TEST_F(CommandLine, AFileSizeLimitIsFive) {
   EXPECT_NE(outcome.output.find("File too large"), std::string::npos) << outcome.output;
 }
 
+TEST_F(CommandLine, ABatchOfOneThatCannotBeNormalisedIsThree) {
+  write_npy(folder_ / "pixel.npy", {1, 1, 1}, {0.5F});
+  std::string manifest = "id,split,label,left,right\n";
+  for (int row = 0; row < 5; ++row) {
+    manifest += fmt::format("s{},{},0,pixel.npy,0\n", row, row < 3 ? "train" : "val");
+  }
+  write_text(folder_ / "manifest.csv", manifest);
+  read_left_from_files();
+  const std::string cnn =
+      "--set 'modalities.left.encoder={ type = \"cnn\", in_channels = 1, channels = [4] }' --set "
+      "data.batch_size=2 --set data.drop_last=";
+  expect_error(train(cnn + "false"), 3, "does not take samples one by one");
+  EXPECT_EQ(train(cnn + "true").code, 0);
+}
+
+TEST_F(CommandLine, SaysThatThereIsNoTestSplit) {
+  const std::string manifest = read_text(folder_ / "manifest.csv");
+  write_text(folder_ / "manifest.csv", manifest.substr(0, manifest.find("s48,")));
+  const Outcome outcome = train("");
+  EXPECT_EQ(outcome.code, 0) << outcome.output;
+  EXPECT_NE(outcome.output.find("no test rows"), std::string::npos) << outcome.output;
+}
+
 TEST_F(CommandLine, ASampleOfAnotherShapeIsFour) {
-  write_npy(folder_ / "four.npy", 1, 4, std::vector<float>(4, 0.5F));
-  write_npy(folder_ / "eight.npy", 1, 8, std::vector<float>(8, 0.5F));
+  write_npy(folder_ / "four.npy", {1, 4}, std::vector<float>(4, 0.5F));
+  write_npy(folder_ / "eight.npy", {1, 8}, std::vector<float>(8, 0.5F));
   write_text(folder_ / "manifest.csv",
              "id,split,label,left,right\na,train,0,four.npy,1\nb,train,1,four.npy,1\n"
              "c,val,0,eight.npy,1\n");

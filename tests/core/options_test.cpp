@@ -93,6 +93,16 @@ TEST(Options, RefusesNumbersThatAreNone) {
   EXPECT_EQ(message_of([&] { options.number("lr"); }), "r.toml:2: lr: expected a number, got nan");
 }
 
+TEST(Options, RefusesNumbersThatNoFloatHolds) {
+  Options options(make_table({{"big", {1e39, "r.toml:2"}}, {"small", {1e-40, "r.toml:3"}}}));
+  EXPECT_EQ(message_of([&] { options.number("big"); }),
+            "r.toml:2: big: expected a number, got 1e+39");
+  EXPECT_EQ(options.number("small"), 1e-40);
+  EXPECT_EQ(
+      message_of([&] { options.number("small", std::nullopt, {.min = 0, .open_min = true}); }),
+      "r.toml:3: small: expected a number above 0, got 1e-40");
+}
+
 TEST(Options, ListsChoicesAndNamesTheNearest) {
   Options options(sample());
   EXPECT_EQ(options.choice("name", {"adam", "sgd"}), "sgd");
@@ -126,6 +136,8 @@ TEST(Options, ResolvesPathsAgainstTheRecipesFolder) {
 TEST(Nearest, IsTheSmallestEditDistanceThatIsClose) {
   EXPECT_EQ(nearest("audoi", {"image", "audio"}), "audio");
   EXPECT_EQ(nearest("q", {"image", "audio"}), "");
+  EXPECT_EQ(nearest("q", {"lr", "id"}), "");
+  EXPECT_EQ(nearest("gdl", {"joint", "dgl"}), "dgl");
 }
 
 }  // namespace

@@ -217,7 +217,7 @@ TEST(Loader, PassesOtherExceptionsOn) {
 }
 
 TEST(Loader, RefusesSamplesThatDoNotFitTogether) {
-  const auto refused = [](std::function<void(Sample&)> change,
+  const auto refused = [](const std::function<void(Sample&)>& change,
                           const std::vector<std::string>& parts) {
     const auto data = std::make_shared<NumberedData>(4);
     data->change = [change](size_t index, Sample& sample) {

@@ -49,10 +49,11 @@ inline std::string content_of(const std::string& path) {
 }
 
 /// A recipe's table made of `entries`.
-inline Options options_of(std::vector<std::pair<std::string, decltype(Value::data)>> entries) {
+inline Options options_of(
+    const std::vector<std::pair<std::string, decltype(Value::data)>>& entries) {
   Value table = Value::table("recipe.toml:1");
-  for (auto& [key, data] : entries) {
-    assign(*std::get<Value::TablePointer>(table.data), key, {std::move(data), "recipe.toml:2"});
+  for (const auto& [key, data] : entries) {
+    assign(*std::get<Value::TablePointer>(table.data), key, {data, "recipe.toml:2"});
   }
   return Options(table, "modalities.x");
 }

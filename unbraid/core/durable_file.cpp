@@ -151,6 +151,17 @@ void DurableFile::commit() {
   sync_path(folder_of(path_));
 }
 
+std::string read_whole_file(const fs::path& path, uint64_t max_bytes) {
+  const InputFile file(path.string());
+  if (file.size() > max_bytes) {
+    throw StorageError(fmt::format("{}: expected at most {} bytes, found {}", path.string(),
+                                   max_bytes, file.size()));
+  }
+  std::string content(file.size(), '\0');
+  file.read(0, content.data(), content.size());
+  return content;
+}
+
 void write_file_durably(const fs::path& path, std::string_view content) {
   DurableFile file(path);
   file.write(content.data(), content.size());

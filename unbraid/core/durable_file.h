@@ -62,6 +62,9 @@ class DurableFile {
   bool committed_ = false;
 };
 
+/// The content of a regular file of at most `max_bytes`; failures are a StorageError.
+std::string read_whole_file(const std::filesystem::path& path, uint64_t max_bytes);
+
 void write_file_durably(const std::filesystem::path& path, std::string_view content);
 
 /// Waits until the content of a file or the entries of a directory are on the disk.

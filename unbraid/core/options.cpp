@@ -83,9 +83,12 @@ std::string in_words(const Range& range, const char* kind) {
   return std::isfinite(range.max) ? fmt::format("{} of at most {}", kind, range.max) : kind;
 }
 
+// Whether `value` is within the range, also once it is rounded to a float.
 bool inside(const Range& range, double value) {
-  return std::isfinite(value) && value <= range.max &&
-         (range.open_min ? value > range.min : value >= range.min);
+  const auto rounded = static_cast<float>(value);
+  return std::isfinite(value) && std::isfinite(rounded) && value <= range.max &&
+         (range.open_min ? value > range.min && (range.min != 0 || std::isnormal(rounded))
+                         : value >= range.min);
 }
 
 size_t edit_distance(std::string_view left, std::string_view right) {
@@ -122,7 +125,8 @@ void assign(Value::Table& table, const std::string& key, Value value) {
 
 std::string nearest(std::string_view word, const std::vector<std::string>& candidates) {
   std::string best;
-  size_t best_distance = std::max<size_t>(2, word.size() / 2) + 1;
+  // Two changes or a third of the word, but never all of it; the bound itself is excluded.
+  size_t best_distance = std::min(word.size(), std::max<size_t>(2, word.size() / 3) + 1);
   for (const std::string& candidate : candidates) {
     const size_t distance = edit_distance(word, candidate);
     if (distance < best_distance) {

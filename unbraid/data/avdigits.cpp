@@ -160,10 +160,10 @@ void in_parallel(size_t count, int threads, const std::function<void(size_t)>& w
 
   std::vector<std::jthread> pool;
   pool.reserve(static_cast<size_t>(threads));
-  for (int i = 0; i < threads; ++i) {
-    pool.emplace_back(run);
-  }
   try {
+    for (int i = 0; i < threads; ++i) {
+      pool.emplace_back(run);
+    }
     std::unique_lock lock(mutex);
     for (size_t told = 0; running > 0 || told < done;) {
       changed.wait(lock, [&] { return running == 0 || told < done; });

@@ -17,6 +17,7 @@
 #include <string_view>
 #include <thread>
 
+#include "unbraid/core/durable_file.h"
 #include "unbraid/core/error.h"
 
 namespace unbraid::avdigits {
@@ -33,25 +34,6 @@ constexpr size_t kMostBytes = size_t{4} << 20;  // a digit takes about 40 KiB
 struct Recording {
   double rate = 0;  // Hz
   std::vector<float> samples;
-};
-
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  ~Descriptor() { close(); }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-
-  [[nodiscard]] int get() const { return fd_; }
-  void close() {
-    if (fd_ >= 0) {
-      ::close(fd_);
-    }
-    fd_ = -1;
-  }
-
- private:
-  int fd_;
 };
 
 // A running espeak-ng; killed and reaped when it goes out of scope.
@@ -266,8 +248,8 @@ std::vector<float> speak(int digit, const Voice& voice, std::chrono::millisecond
   if (::pipe2(ends.data(), O_CLOEXEC) != 0) {
     throw DataError(what + ": cannot make a pipe: " + std::strerror(errno));
   }
-  const Descriptor input(ends[0]);
-  Descriptor output(ends[1]);
+  const FileDescriptor input(ends[0]);
+  FileDescriptor output(ends[1]);
   Child child({"espeak-ng", "-v", voice.name, "-p", std::to_string(voice.pitch), "-s",
                std::to_string(voice.words_per_minute), "-z", "--stdout", word},
               output.get());

@@ -103,6 +103,9 @@ OptimizerOptions read_optimizer(Options& options) {
   if (read.type == "sgd") {
     read.momentum = options.number("momentum", read.momentum, {.min = 0, .max = 0.9999});
     read.nesterov = options.boolean("nesterov", read.nesterov);
+    if (read.nesterov && read.momentum == 0) {
+      throw options.error("nesterov", "expected a momentum above 0, got 0");
+    }
   } else {
     const auto betas = options.numbers("betas", std::vector<double>{read.beta1, read.beta2},
                                        {.min = 0, .max = 0.999999});

@@ -3,11 +3,10 @@
 #include <algorithm>
 #include <cctype>
 #include <filesystem>
-#include <fstream>
-#include <sstream>
 
 #include <fmt/format.h>
 
+#include "unbraid/core/durable_file.h"
 #include "unbraid/models/initialisation.h"
 #include "unbraid/training/toml.h"
 #include "unbraid/training/weights.h"
@@ -15,26 +14,7 @@
 namespace unbraid {
 namespace {
 
-constexpr int64_t kMaxRecipeBytes = 1 << 20;
-
-std::string read_text(const std::string& path) {
-  std::error_code failure;
-  if (!std::filesystem::is_regular_file(path, failure)) {
-    throw RecipeError(path + ": expected a recipe file, found " +
-                      (std::filesystem::exists(path, failure) ? "something else" : "nothing"));
-  }
-  std::ifstream file(path, std::ios::binary);
-  std::string text(static_cast<size_t>(kMaxRecipeBytes) + 1, '\0');
-  file.read(text.data(), static_cast<std::streamsize>(text.size()));
-  text.resize(static_cast<size_t>(file.gcount()));
-  if (file.bad() || (!file.eof() && file.fail()) || !file.is_open()) {
-    throw RecipeError(path + ": cannot be read");
-  }
-  if (static_cast<int64_t>(text.size()) > kMaxRecipeBytes) {
-    throw RecipeError(path + ": expected a recipe of at most 1 MiB");
-  }
-  return text;
-}
+constexpr uint64_t kMaxRecipeBytes = 1 << 20;
 
 torch::Device read_device(Options& options) {
   const std::string name = options.text("device", "cpu");
@@ -216,7 +196,15 @@ Recipe parse_recipe(const std::string& text, const std::string& name,
     return fusion;
   });
   recipe.settings.optimizer = read_section(root, "optimizer", read_optimizer);
-  recipe.settings.schedule = read_section(root, "schedule", read_schedule);
+  recipe.settings.schedule = read_section(root, "schedule", [&](Options& options) {
+    auto schedule = read_schedule(options);
+    const double lr = recipe.settings.optimizer.lr;
+    if (schedule.min_lr > lr) {
+      throw options.error(
+          "min_lr", fmt::format("expected at most optimizer.lr ({}), got {}", lr, schedule.min_lr));
+    }
+    return schedule;
+  });
   read_section(root, "train", [&](Options& options) {
     read_train(options, recipe);
     return 0;
@@ -230,7 +218,13 @@ Recipe parse_recipe(const std::string& text, const std::string& name,
 }
 
 Recipe read_recipe(const std::string& path, const std::vector<std::string>& overrides) {
-  return parse_recipe(read_text(path), path, overrides);
+  std::string text;
+  try {
+    text = read_whole_file(path, kMaxRecipeBytes);
+  } catch (const StorageError& error) {
+    throw RecipeError(error.what());
+  }
+  return parse_recipe(text, path, overrides);
 }
 
 }  // namespace unbraid

@@ -25,16 +25,6 @@ using nlohmann::json;
 
 constexpr uint64_t kMaxTextBytes = uint64_t{1} << 30;
 
-std::string read_text(const fs::path& path) {
-  const InputFile file(path.string());
-  if (file.size() > kMaxTextBytes) {
-    throw StorageError(path.string() + ": expected at most 1 GiB of text");
-  }
-  std::string text(file.size(), '\0');
-  file.read(0, text.data(), text.size());
-  return text;
-}
-
 std::string hash_of(const std::string& text) {
   return fmt::format("{:016x}", XXH3_64bits(text.data(), text.size()));
 }
@@ -63,7 +53,7 @@ json to_json(const RunState& state, const std::string& recipe) {
 RunState state_from(const fs::path& path, const std::string& recipe) {
   RunState state;
   try {
-    const json content = json::parse(read_text(path));
+    const json content = json::parse(read_whole_file(path, kMaxTextBytes));
     state.epoch = content.at("epoch").get<int64_t>();
     state.step = content.at("step").get<int64_t>();
     state.best_epoch = content.at("best_epoch").get<int64_t>();
@@ -143,7 +133,7 @@ RunDirectory RunDirectory::open(const fs::path& path) {
   if (!is_there(path / "recipe.toml")) {
     throw StorageError(path.string() + ": expected a run's folder, but it has no recipe.toml");
   }
-  return {path, read_text(path / "recipe.toml")};
+  return {path, read_whole_file(path / "recipe.toml", kMaxTextBytes)};
 }
 
 void RunDirectory::save(const std::string& name, const torch::nn::Module& model,
@@ -182,7 +172,7 @@ void RunDirectory::append_metrics(const json& record) {
 
 void RunDirectory::forget_metrics_after(int64_t epoch) {
   const fs::path path = path_ / "metrics.jsonl";
-  std::istringstream lines(read_text(path));
+  std::istringstream lines(read_whole_file(path, kMaxTextBytes));
   std::string kept;
   for (std::string line; std::getline(lines, line);) {
     const json record = json::parse(line, nullptr, false);
