@@ -57,7 +57,7 @@ class NormedFusionImpl : public torch::nn::Module {
 TORCH_MODULE(NormedFusion);
 
 inline FusionShape shape_of(size_t modalities) {
-  static const std::vector<std::string> names{"audio", "image", "text"};
+  const std::vector<std::string> names{"audio", "image", "text"};
   return {{names.begin(), names.begin() + static_cast<std::ptrdiff_t>(modalities)},
           std::vector<int64_t>(modalities, kFeature),
           kClasses};

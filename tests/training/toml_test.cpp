@@ -44,12 +44,12 @@ TEST(ParseToml, RefusesWhatIsNotTomlWithItsLine) {
             std::string::npos);
 }
 
-TEST(ParseToml, RefusesBytesThatAreNoText) {
+TEST(ParseToml, RefusesBytesThatAreNoToml) {
   // The first two crash toml++ 3.3.
-  for (const std::string text :
-       {"\n[\x0e", "\xd2\x83", "a\xff", "a = \"\xe2\x82\"", std::string(1, '\0').c_str(),
-        "a = 1\x7f", "\xc0\xaf", "\xf5\x80\x80\x80"}) {
-    EXPECT_NO_FATAL_FAILURE(message_of([&] { parse_toml(text, "r.toml"); }));
+  for (const std::string& text : std::vector<std::string>{
+           "\n[\x0e", "\xd2\x83", "a\xff", "a = \"\xe2\x82\"", std::string(1, '\0'), "a = 1\x7f",
+           "\xc0\xaf", "\xf5\x80\x80\x80"}) {
+    EXPECT_TRUE(message_of([&] { parse_toml(text, "r.toml"); }).starts_with("r.toml:")) << text;
   }
   EXPECT_EQ(message_of([] { parse_toml("a = 1\n[\x0e", "r.toml"); }),
             "r.toml:2: expected UTF-8 text, got the byte 0x0e");

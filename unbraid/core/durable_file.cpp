@@ -189,7 +189,7 @@ fs::path prepare_staging(const fs::path& target) {
 }
 
 fs::path resolved_target(const fs::path& target) {
-  const fs::path bare = target.has_filename() ? target : target.parent_path();
+  fs::path bare = target.has_filename() ? target : target.parent_path();
   std::error_code error;
   if (!fs::is_symlink(bare, error)) {
     return bare;

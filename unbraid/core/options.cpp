@@ -206,12 +206,12 @@ double Options::number(const std::string& key, std::optional<double> fallback, R
   return value;
 }
 
-std::string Options::text(const std::string& key, std::optional<std::string> fallback) {
+std::string Options::text(const std::string& key, const std::optional<std::string>& fallback) {
   return *get(key, fallback, "a string");
 }
 
 std::string Options::choice(const std::string& key, const std::vector<std::string>& allowed,
-                            std::optional<std::string> fallback) {
+                            const std::optional<std::string>& fallback) {
   std::string list;
   for (const std::string& name : allowed) {
     list += (list.empty() ? "\"" : ", \"") + name + "\"";
@@ -221,7 +221,7 @@ std::string Options::choice(const std::string& key, const std::vector<std::strin
     lookup(key);
     throw missing(key, expected);
   }
-  const std::string value = text(key, std::move(fallback));
+  std::string value = text(key, fallback);
   if (std::find(allowed.begin(), allowed.end(), value) == allowed.end()) {
     const std::string close = nearest(value, allowed);
     throw error(key,
@@ -232,7 +232,8 @@ std::string Options::choice(const std::string& key, const std::vector<std::strin
 }
 
 std::vector<int64_t> Options::integers(const std::string& key,
-                                       std::optional<std::vector<int64_t>> fallback, Range range) {
+                                       const std::optional<std::vector<int64_t>>& fallback,
+                                       Range range) {
   auto values = *get(key, fallback, "a list of integers");
   for (const int64_t value : values) {
     if (!inside(range, static_cast<double>(value))) {
@@ -244,7 +245,8 @@ std::vector<int64_t> Options::integers(const std::string& key,
 }
 
 std::vector<double> Options::numbers(const std::string& key,
-                                     std::optional<std::vector<double>> fallback, Range range) {
+                                     const std::optional<std::vector<double>>& fallback,
+                                     Range range) {
   auto values = *get(key, fallback, "a list of numbers");
   for (const double value : values) {
     if (!inside(range, value)) {
@@ -276,8 +278,8 @@ Options Options::table(const std::string& key) {
   return {given, origin, full_name(key), pointer};
 }
 
-std::string Options::path(const std::string& key, std::optional<std::string> fallback) {
-  std::string given = text(key, std::move(fallback));
+std::string Options::path(const std::string& key, const std::optional<std::string>& fallback) {
+  std::string given = text(key, fallback);
   if (given.empty()) {
     return given;
   }

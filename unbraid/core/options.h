@@ -57,21 +57,23 @@ class Options {
                   Range range = Range());
   double number(const std::string& key, std::optional<double> fallback = std::nullopt,
                 Range range = Range());
-  std::string text(const std::string& key, std::optional<std::string> fallback = std::nullopt);
+  std::string text(const std::string& key,
+                   const std::optional<std::string>& fallback = std::nullopt);
   /// One of `allowed`; the error lists them and names the nearest.
   std::string choice(const std::string& key, const std::vector<std::string>& allowed,
-                     std::optional<std::string> fallback = std::nullopt);
+                     const std::optional<std::string>& fallback = std::nullopt);
   std::vector<int64_t> integers(const std::string& key,
-                                std::optional<std::vector<int64_t>> fallback = std::nullopt,
+                                const std::optional<std::vector<int64_t>>& fallback = std::nullopt,
                                 Range range = Range());
   std::vector<double> numbers(const std::string& key,
-                              std::optional<std::vector<double>> fallback = std::nullopt,
+                              const std::optional<std::vector<double>>& fallback = std::nullopt,
                               Range range = Range());
   std::vector<std::string> texts(const std::string& key);
   /// The table under `key`; an absent one reads as empty.
   Options table(const std::string& key);
   /// Path of a file, made absolute against the folder of the recipe it was given in; "" stays "".
-  std::string path(const std::string& key, std::optional<std::string> fallback = std::nullopt);
+  std::string path(const std::string& key,
+                   const std::optional<std::string>& fallback = std::nullopt);
 
   [[nodiscard]] bool has(const std::string& key) const;
   [[nodiscard]] bool is_integer(const std::string& key) const;
@@ -110,6 +112,7 @@ template <typename Table>
 const typename Table::value_type& choose(Options& options, const Table& table,
                                          const std::string& key = "type") {
   std::vector<std::string> types;
+  types.reserve(table.size());
   for (const auto& row : table) {
     types.emplace_back(row.type);
   }

@@ -188,6 +188,7 @@ void check_entry(const SafetensorsEntry& entry, const std::string& path) {
   const uint64_t item_size = safetensors_item_size(entry.dtype);
   if (item_size == 0) {
     std::vector<std::string_view> known;
+    known.reserve(kItemSizes.size());
     for (const auto& [name, size] : kItemSizes) {
       known.push_back(name);
     }
@@ -207,6 +208,7 @@ void check_entry(const SafetensorsEntry& entry, const std::string& path) {
 void check_layout(const std::vector<SafetensorsEntry>& entries, uint64_t data_size,
                   const std::string& path) {
   std::vector<const SafetensorsEntry*> sorted;
+  sorted.reserve(entries.size());
   for (const SafetensorsEntry& entry : entries) {
     sorted.push_back(&entry);
   }
