@@ -10,7 +10,16 @@ pkg_check_modules(TURBOJPEG REQUIRED IMPORTED_TARGET libturbojpeg)
 pkg_check_modules(PNG REQUIRED IMPORTED_TARGET libpng)
 pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
 pkg_check_modules(FREETYPE REQUIRED IMPORTED_TARGET freetype2)
+pkg_check_modules(WEBP REQUIRED IMPORTED_TARGET libwebp)
+pkg_check_modules(EXIF REQUIRED IMPORTED_TARGET libexif)
 find_package(tomlplusplus REQUIRED)
+
+# FFmpeg 5.1 or later, for video files and for sound that libsndfile does not read.
+option(UNBRAID_WITH_FFMPEG "Read video files and their sound tracks with FFmpeg" ON)
+if(UNBRAID_WITH_FFMPEG)
+  pkg_check_modules(FFMPEG REQUIRED IMPORTED_TARGET libavformat>=59.27 libavcodec libavutil
+    libswscale libswresample)
+endif()
 
 # oneDNN 2.6 to 2.x, for the fused ResNet on x86-64, unless LibTorch brings a oneDNN of its own, whose
 # symbols would take the place of these. Without it LibTorch's operators do the same more slowly.

@@ -31,7 +31,7 @@ TEST_F(Array, ReadsASamplesOwnFile) {
   Options options = options_of({});
   const ArrayDecoder decoder(options);
   options.finish();
-  EXPECT_TRUE(decoder.cell_is_path());
+  EXPECT_EQ(decoder.resolve("a.npy", "/set"), "/set/a.npy");
   const std::string path = folder_.write("a.npy", npy("(2, 3)", {1, 2, 3, 4, 5, 6}));
   EXPECT_NO_THROW(decoder.check(path));
   const torch::Tensor array = decoder.transform(decoder.decode(path), {});
@@ -44,7 +44,7 @@ TEST_F(Array, ReadsARowOfATable) {
   Options options = options_of({{"table", path}});
   const ArrayDecoder decoder(options);
   options.finish();
-  EXPECT_FALSE(decoder.cell_is_path());
+  EXPECT_EQ(decoder.resolve("3", "/set"), "3");
   std::filesystem::remove(path);  // it is held in memory
   EXPECT_NO_THROW(decoder.check("2"));
   EXPECT_TRUE(torch::equal(decoder.decode("1"), torch::tensor({{3.F}, {4.F}})));

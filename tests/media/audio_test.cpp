@@ -6,8 +6,10 @@
 #include <complex>
 #include <limits>
 #include <numbers>
+#include <set>
+#include <tuple>
 
-#include "media/fixtures.h"
+#include "media/reference.h"
 
 namespace unbraid {
 namespace {
@@ -16,7 +18,10 @@ using testing::content_of;
 using testing::expect_data_error;
 using testing::message_of;
 using testing::options_of;
+using testing::reference;
+using testing::run;
 using testing::TemporaryFolder;
+using testing::write_array;
 using testing::write_sound;
 
 constexpr int kWav = SF_FORMAT_WAV | SF_FORMAT_PCM_16;
@@ -157,6 +162,137 @@ TEST_F(Audio, SettingsOfTheDataSetsGiveTheirSizes) {
                                {"hop", int64_t{128}}});
   EXPECT_EQ(AudioDecoder(sounds).transform(torch::rand({16000}), {}).sizes(),
             torch::IntArrayRef({1, 129, 626}));
+}
+
+// A sweep in noise, so that no bin holds rounding errors alone, whose logarithm is arbitrary.
+torch::Tensor noisy_sweep(int frames) {
+  std::vector<float> samples = sweep(frames);
+  RandomStream random(1);
+  for (float& sample : samples) {
+    sample += static_cast<float>(0.02 * random.normal());
+  }
+  return torch::tensor(samples).clamp(-1.0, 1.0);
+}
+
+TEST_F(Audio, SpectrogramsOfTheDataSetsEqualNumPys) {
+  // CREMA-D's and Kinetics-Sounds' settings.
+  for (const auto& [rate, seconds, n_fft, hop, pad] :
+       {std::tuple{22050, 3.0, 512, 353, "reflect"}, {16000, 5.0, 256, 128, "zeros"}}) {
+    Options options = options_of({{"sample_rate", int64_t{rate}},
+                                  {"seconds", seconds},
+                                  {"n_fft", int64_t{n_fft}},
+                                  {"hop", int64_t{hop}},
+                                  {"pad_mode", std::string(pad)}});
+    const torch::Tensor signal = noisy_sweep(static_cast<int>(seconds * rate));
+    const torch::Tensor features = AudioDecoder(options).transform(signal, {});
+    const torch::Tensor expected =
+        reference(folder_, "spectrogram", write_array(folder_.file("signal.npy"), signal),
+                  {fmt::format("{}", n_fft), fmt::format("{}", hop), pad, "1e-7"});
+    ASSERT_EQ(features[0].sizes(), expected.sizes());
+    const torch::Tensor error = (features[0] - expected).abs();
+    EXPECT_LT(error.mean().item<double>(), 1e-5);
+    EXPECT_GT((error < 1e-4).to(torch::kFloat).mean().item<double>(), 0.999);
+    // A bin that happens to be all but silent.
+    EXPECT_LT((features[0].exp() - expected.exp()).abs().max().item<double>(), 1e-4);
+  }
+}
+
+TEST_F(Audio, FilterBankEqualsNumPys) {
+  const torch::Tensor signal = (noisy_sweep(16000) + 0.1).clamp(-1, 1);
+  Options options = options_of({{"sample_rate", int64_t{16000}},
+                                {"seconds", 1.0},
+                                {"features", std::string("fbank")},
+                                {"frames", int64_t{120}},
+                                {"normalize", std::string("fixed")},
+                                {"mean", -4.503877},
+                                {"std", 10.282552}});
+  const torch::Tensor features = AudioDecoder(options).transform(signal, {});
+  options.finish();
+  ASSERT_EQ(features.sizes(), torch::IntArrayRef({1, 120, 128}));
+  const torch::Tensor expected = reference(
+      folder_, "fbank", write_array(folder_.file("signal.npy"), signal), {"16000", "128"});
+  ASSERT_EQ(expected.sizes(), torch::IntArrayRef({98, 128}));
+  const torch::Tensor raw = features[0] * 10.282552 - 4.503877;
+  EXPECT_LT((raw.narrow(0, 0, 98) - expected).abs().max().item<double>(), 1e-4);
+  EXPECT_LT(raw.narrow(0, 98, 22).abs().max().item<double>(), 1e-5);  // padded with zeros
+}
+
+TEST_F(Audio, TakesAnExcerptOfALongerPart) {
+  const auto decoder = [](const std::string& start, const std::string& fill, double excerpt) {
+    Options options = options_of({{"sample_rate", int64_t{1000}},
+                                  {"seconds", 0.5},
+                                  {"excerpt_seconds", excerpt},
+                                  {"start", start},
+                                  {"fill", fill},
+                                  {"n_fft", int64_t{64}},
+                                  {"hop", int64_t{32}}});
+    return AudioDecoder(options);
+  };
+  const torch::Tensor clip = torch::tensor(sweep(2000));
+  const auto features = [&](const torch::Tensor& part) {
+    return decoder("first", "tile", 0.5).transform(part, {});
+  };
+  const auto at = [&](int64_t start) { return features(clip.narrow(0, start, 500)); };
+  EXPECT_TRUE(torch::equal(decoder("first", "tile", 1.0).transform(clip, {}), at(0)));
+  EXPECT_TRUE(torch::equal(decoder("centre", "tile", 1.0).transform(clip, {}), at(250)));
+  EXPECT_TRUE(torch::equal(decoder("centre", "tile", 0.0).transform(clip, {}), at(750)));
+  // A start of its own in each epoch, inside the excerpt; the centre outside of training.
+  const AudioDecoder random = decoder("random", "tile", 1.0);
+  EXPECT_TRUE(torch::equal(random.transform(clip, {.id = "a"}), at(250)));
+  const torch::Tensor first = random.transform(clip, {.epoch = 1, .id = "a", .training = true});
+  EXPECT_TRUE(
+      torch::equal(first, random.transform(clip, {.epoch = 1, .id = "a", .training = true})));
+  EXPECT_FALSE(
+      torch::equal(first, random.transform(clip, {.epoch = 2, .id = "a", .training = true})));
+  EXPECT_TRUE(torch::equal(
+      first, random.transform(clip.narrow(0, 0, 1000), {.epoch = 1, .id = "a", .training = true})));
+  // Too short: repeated, or followed by silence.
+  const torch::Tensor piece = clip.narrow(0, 0, 300);
+  EXPECT_TRUE(torch::equal(decoder("first", "silence", 0.5).transform(piece, {}),
+                           features(torch::cat({piece, torch::zeros({200})}))));
+  EXPECT_TRUE(torch::equal(decoder("centre", "tile", 1.0).transform(piece, {}),
+                           features(piece.repeat({4}).narrow(0, 250, 500))));
+}
+
+TEST_F(Audio, MasksBandsInTrainingOnly) {
+  Options options = options_of({{"sample_rate", int64_t{1000}},
+                                {"seconds", 0.5},
+                                {"n_fft", int64_t{64}},
+                                {"hop", int64_t{8}},
+                                {"time_mask", int64_t{20}},
+                                {"frequency_mask", int64_t{10}}});
+  const AudioDecoder decoder(options);
+  const torch::Tensor clip = torch::tensor(sweep(500));
+  const torch::Tensor plain = decoder.transform(clip, {.id = "a"});
+  std::set<int64_t> frames;
+  std::set<int64_t> bins;
+  for (uint64_t epoch = 0; epoch < 40; ++epoch) {
+    const torch::Tensor masked =
+        decoder.transform(clip, {.epoch = epoch, .id = "a", .training = true});
+    const torch::Tensor changed = (masked != plain)[0];
+    frames.insert(changed.all(0).sum().item<int64_t>());
+    bins.insert(changed.all(1).sum().item<int64_t>());
+    if (changed.any().item<bool>()) {
+      const torch::Tensor values = masked[0].index({changed});
+      EXPECT_TRUE((values == values[0]).all().item<bool>());
+      EXPECT_NEAR(values[0].item<double>(), plain.mean().item<double>(), 1e-5);
+    }
+  }
+  EXPECT_GT(frames.size(), 5);
+  EXPECT_LE(*frames.rbegin(), 20);
+  EXPECT_GT(bins.size(), 4);
+  EXPECT_LE(*bins.rbegin(), 10);
+}
+
+TEST_F(Audio, ReadsWhatLibsndfileOrFfmpegKnow) {
+  for (const char* name : {"a.mp3", "a.aiff", "a.m4a"}) {
+    const std::string path = folder_.file(name);
+    run("ffmpeg -y -f lavfi -i sine=frequency=1000:duration=2 " + path);
+    const torch::Tensor sound = read_audio(path, 16000);
+    EXPECT_NEAR(static_cast<double>(sound.size(0)), 32000, 2500) << name;
+    const torch::Tensor power = torch::fft_rfft(sound.narrow(0, 8000, 16000)).abs();
+    EXPECT_NEAR(static_cast<double>(power.argmax().item<int64_t>()), 1000, 2) << name;
+  }
 }
 
 TEST_F(Audio, CutsALongClipAndRepeatsAShortOne) {
@@ -330,7 +466,7 @@ TEST_F(Audio, RefusesSettingsWithoutASpectrogram) {
       AudioDecoder decoder(options);
     };
   };
-  EXPECT_NE(message_of<RecipeError>(build("seconds", 0.01)).find("more than 256 samples"),
+  EXPECT_NE(message_of<RecipeError>(build("seconds", 0.01)).find("at least the 257 samples"),
             std::string::npos);
   message_of<RecipeError>(build("seconds", 0.0));
   message_of<RecipeError>(build("hop", int64_t{0}));
@@ -339,6 +475,10 @@ TEST_F(Audio, RefusesSettingsWithoutASpectrogram) {
   message_of<RecipeError>(build("log_offset", 0.0));
   message_of<RecipeError>(build("pad_mode", std::string("mirror")));
   message_of<RecipeError>(build("window", std::string("boxcar")));
+  message_of<RecipeError>(build("excerpt_seconds", 1.0));
+  message_of<RecipeError>(build("fill", std::string("noise")));
+  message_of<RecipeError>(build("start", std::string("last")));
+  message_of<RecipeError>(build("features", std::string("mfcc")));
 }
 
 }  // namespace

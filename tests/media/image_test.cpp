@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "media/fixtures.h"
+#include "media/reference.h"
 
 namespace unbraid {
 namespace {
@@ -46,6 +46,7 @@ void write_png(const std::string& path, int height, int width, const PngFormat& 
     png_set_tRNS(png, info, alpha, 2, &colour);
   }
   std::vector<png_bytep> pointers;
+  pointers.reserve(rows.size());
   for (auto& row : rows) {
     pointers.push_back(row.data());
   }
@@ -169,7 +170,7 @@ TEST_F(Image, ReadsJpegWhateverItsName) {
 
 TEST_F(Image, RefusesCmyk) {
   const tjhandle handle = tjInitCompress();
-  const std::vector<uint8_t> pixels(16 * 16 * 4, 100);
+  const std::vector<uint8_t> pixels(size_t{16} * 16 * 4, 100);
   unsigned char* bytes = nullptr;
   unsigned long size = 0;
   ASSERT_EQ(
@@ -320,6 +321,105 @@ TEST_F(Image, ResizesAsPillowDoes) {
   }
 }
 
+// An image with edges and gradients, [height, width, 3].
+torch::Tensor pattern(int64_t height, int64_t width) {
+  const torch::Tensor rows = torch::arange(height, torch::kFloat).view({height, 1, 1});
+  const torch::Tensor columns = torch::arange(width, torch::kFloat).view({1, width, 1});
+  const torch::Tensor colours = torch::tensor({1.0F, 2.0F, 5.0F}).view({1, 1, 3});
+  return ((rows * 3 + columns * 7 * colours).remainder(256) * (1 + (rows > columns)))
+      .clamp(0, 255)
+      .floor();
+}
+
+TEST_F(Image, EqualsPillow) {
+  const torch::Tensor pixels = pattern(90, 131);
+  const std::string array = testing::write_array(folder_.file("pixels.npy"), pixels);
+  for (const std::string name : {"a.png", "a.jpg", "a.webp"}) {
+    const std::string path = folder_.file(name);
+    testing::reference(folder_, "saved", array, {path});
+    const torch::Tensor colour = testing::reference(folder_, "opened", path, {"RGB"});
+    EXPECT_TRUE(torch::equal(read_image(path, 3).to(torch::kFloat), colour.permute({2, 0, 1})))
+        << name;
+    const torch::Tensor grey = testing::reference(folder_, "opened", path, {"L"});
+    EXPECT_LE((read_image(path, 1)[0].to(torch::kFloat) - grey).abs().max().item<double>(), 1)
+        << name;
+    for (const int64_t size : {32, 224}) {
+      const torch::Tensor expected =
+          testing::reference(folder_, "resized", path, {std::to_string(size)});
+      const torch::Tensor resized = resize_image(read_image(path, 3).to(torch::kFloat), size);
+      EXPECT_LE((resized - expected.permute({2, 0, 1})).abs().max().item<double>(), 1.01) << name;
+    }
+  }
+}
+
+TEST_F(Image, IsTurnedAsExifSays) {
+  const std::string array = testing::write_array(folder_.file("pixels.npy"), pattern(20, 30));
+  for (int orientation = 1; orientation <= 8; ++orientation) {
+    const std::string path = folder_.file("turned.jpg");
+    testing::reference(folder_, "saved", array, {path, fmt::format("orientation={}", orientation)});
+    const torch::Tensor expected = testing::reference(folder_, "opened", path, {"RGB"});
+    EXPECT_TRUE(torch::equal(read_image(path, 3).to(torch::kFloat), expected.permute({2, 0, 1})))
+        << orientation;
+  }
+}
+
+TEST_F(Image, FindsDamagedWebP) {
+  const std::string array = testing::write_array(folder_.file("pixels.npy"), pattern(64, 64));
+  for (const std::string mode : {"quality=80", "lossless=1"}) {
+    const std::string whole = folder_.file("whole.webp");
+    testing::reference(folder_, "saved", array, {whole, mode});
+    const std::string content = content_of(whole);
+    EXPECT_EQ(read_image(whole, 3).sizes(), torch::IntArrayRef({3, 64, 64}));
+    for (const double part : {0.02, 0.1, 0.3, 0.6, 0.95}) {
+      const auto bytes = static_cast<size_t>(part * static_cast<double>(content.size()));
+      const std::string path = folder_.write("cut.webp", content.substr(0, bytes));
+      expect_data_error([&] { read_image(path, 3); }, {path});
+    }
+  }
+}
+
+TEST_F(Image, ReadsAPairAsOpticalFlow) {
+  const auto save = [&](const std::string& name, int level, int64_t width) {
+    testing::reference(
+        folder_, "saved",
+        testing::write_array(folder_.file("pixels.npy"), torch::full({8, width, 3}, level)),
+        {folder_.file(name)});
+  };
+  save("u.png", 100, 9);
+  save("v.png", 200, 9);
+  save("wide.png", 200, 10);
+  Options options = options_of({{"size", int64_t{8}}, {"channels", int64_t{2}}});
+  const ImageDecoder decoder(options);
+  const std::string cell = decoder.resolve("u.png|v.png", folder_.file(""));
+  const torch::Tensor flow = decoder.decode(cell);
+  ASSERT_EQ(flow.sizes(), torch::IntArrayRef({2, 8, 9}));
+  EXPECT_EQ(flow[0][0][0].item<int>(), 100);
+  EXPECT_EQ(flow[1][0][0].item<int>(), 200);
+  EXPECT_NEAR(decoder.transform(flow, {})[1][0][0].item<double>(), (200 / 255.0 - 0.5) / 0.5, 1e-5);
+  expect_data_error([&] { return decoder.resolve("u.png", folder_.file("")); }, {"u|v", "u.png"});
+  expect_data_error(
+      [&] { return decoder.decode(decoder.resolve("u.png|wide.png", folder_.file(""))); },
+      {"wide.png", "9 x 8", "10 x 8"});
+  expect_data_error([&] { decoder.check(decoder.resolve("u.png|none.png", folder_.file(""))); },
+                    {"none.png"});
+}
+
+TEST(JitterColors, FollowsTheFormulas) {
+  const torch::Tensor image = torch::tensor({0.8F, 0.1F, 0.2F, 0.5F, 0.4F, 0.9F}).view({3, 1, 2});
+  const auto near = [](const torch::Tensor& found, const std::vector<double>& expected) {
+    const torch::Tensor values = torch::tensor(expected, torch::kFloat);
+    EXPECT_LT((found.flatten() - values).abs().max().item<double>(), 1e-5) << found;
+  };
+  near(jitter_colors(image, {1, 1, 1, 0}), {0.8, 0.1, 0.2, 0.5, 0.4, 0.9});
+  near(jitter_colors(image, {1.5, 1, 1, 0}), {1.0, 0.15, 0.3, 0.75, 0.6, 1.0});
+  // Grey of the two pixels: 0.40212 and 0.42599; their mean 0.414055.
+  near(jitter_colors(image, {1, 0, 1, 0}), std::vector<double>(6, 0.414055));
+  near(jitter_colors(image, {1, 1, 0, 0}), {0.40212, 0.42599, 0.40212, 0.42599, 0.40212, 0.42599});
+  // A third of the circle turns red into green into blue.
+  near(jitter_colors(image, {1, 1, 1, 1.0 / 3}), {0.4, 0.9, 0.8, 0.1, 0.2, 0.5});
+  near(jitter_colors(torch::full({1, 1, 2}, 0.4F), {0.5, 1, 0.3, 0.2}), {0.2, 0.2});
+}
+
 TEST_F(Image, TransformScalesAndNormalizes) {
   const torch::Tensor image = torch::full({3, 4, 4}, 51, torch::kUInt8);  // 0.2 of white
   Options options = options_of({{"size", int64_t{4}}});
@@ -430,7 +530,14 @@ TEST_F(Image, RefusesBadSettings) {
       ImageDecoder decoder(options);
     };
   };
-  EXPECT_NE(message_of<RecipeError>(build("channels", int64_t{2})).find("1 (grey) or 3 (RGB)"),
+  message_of<RecipeError>(build("channels", int64_t{4}));
+  message_of<RecipeError>(build("color_jitter", list_of({0.1, 0.1, 0.1})));
+  message_of<RecipeError>(build("color_jitter", list_of({0.1, 0.1, 0.1, 0.6})));
+  EXPECT_NE(message_of<RecipeError>([] {
+              Options options = options_of(
+                  {{"channels", int64_t{2}}, {"color_jitter", list_of({0.1, 0.0, 0.0, 0.0})}});
+              ImageDecoder decoder(options);
+            }).find("optical flow has no colours"),
             std::string::npos);
   message_of<RecipeError>(build("size", int64_t{0}));
   message_of<RecipeError>(build("flip", 1.5));

@@ -28,6 +28,7 @@
 #include "unbraid/data/avdigits_speech.h"
 #include "unbraid/data/avdigits_visual.h"
 #include "unbraid/data/manifest.h"
+#include "unbraid/media/png_writer.h"
 
 namespace unbraid {
 namespace {
@@ -259,9 +260,8 @@ class Generator {
                         avdigits::record(avdigits::speak(key.digit, voice), chatter_[key.split],
                                          options_.difficulty, audio_random));
     RandomStream visual_random = stream("visual");
-    avdigits::write_png(
-        (folder_ / visual_of(key)).string(),
-        avdigits::paint(key.digit, scribes_[key.split], options_.difficulty, visual_random));
+    write_png((folder_ / visual_of(key)).string(), avdigits::kImageSide, avdigits::kImageSide, 1,
+              avdigits::paint(key.digit, scribes_[key.split], options_.difficulty, visual_random));
   }
 
   static std::string audio_of(const Key& key) { return "audio/" + key.id + ".wav"; }

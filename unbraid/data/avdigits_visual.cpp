@@ -1,7 +1,5 @@
 #include "unbraid/data/avdigits_visual.h"
 
-#include <png.h>
-
 #include <algorithm>
 #include <cmath>
 #include <numbers>
@@ -204,17 +202,6 @@ std::vector<uint8_t> paint(int digit, const Scribe& scribe, double difficulty,
     draw_blob(canvas, opacity(), random);
   }
   return photograph(canvas, difficulty, random);
-}
-
-void write_png(const std::string& path, const std::vector<uint8_t>& pixels) {
-  png_image image{};
-  image.version = PNG_IMAGE_VERSION;
-  image.width = kImageSide;
-  image.height = kImageSide;
-  image.format = PNG_FORMAT_GRAY;
-  if (png_image_write_to_file(&image, path.c_str(), 0, pixels.data(), 0, nullptr) == 0) {
-    throw StorageError(path + ": cannot write: " + image.message);
-  }
 }
 
 }  // namespace unbraid::avdigits

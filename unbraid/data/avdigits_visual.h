@@ -34,7 +34,4 @@ class Scribe {
 std::vector<uint8_t> paint(int digit, const Scribe& scribe, double difficulty,
                            RandomStream& random);
 
-/// Writes a grey 8-bit PNG. Throws StorageError.
-void write_png(const std::string& path, const std::vector<uint8_t>& pixels);
-
 }  // namespace unbraid::avdigits

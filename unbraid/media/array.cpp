@@ -39,7 +39,7 @@ void require_values(int64_t count, const std::string& source) {
 }  // namespace
 
 ArrayDecoder::ArrayDecoder(Options& options)
-    : table_path_(options.path("table", "")), normalize_(read_normalize(options)) {
+    : table_path_(options.path("table", "")), normalization_(options) {
   if (table_path_.empty()) {
     return;
   }
@@ -84,7 +84,7 @@ torch::Tensor ArrayDecoder::decode(const std::string& cell) const {
 
 torch::Tensor ArrayDecoder::transform(const torch::Tensor& decoded,
                                       const SampleContext& /*context*/) const {
-  return normalize_ ? normalized(decoded) : decoded;
+  return normalization_.apply(decoded);
 }
 
 }  // namespace unbraid

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "unbraid/media/decoder.h"
+#include "unbraid/media/normalize.h"
 #include "unbraid/media/npy.h"
 
 namespace unbraid {
@@ -16,13 +17,15 @@ inline constexpr int64_t kMaxNpyBytes = int64_t{16} << 30;
 /// all samples, and a cell is the number of a row, from 0; without, a cell is the path of the
 /// sample's own array. `decode` gives the row or the array in its shape; `transform` normalises.
 ///
-/// Keys: table = "" (a path), normalize = "none" or "sample" (zero mean, unit variance over all
-/// values of a sample).
+/// Keys: table = "" (a path), normalize with its keys (see Normalization).
 class ArrayDecoder final : public Decoder {
  public:
   explicit ArrayDecoder(Options& options);
 
-  [[nodiscard]] bool cell_is_path() const override { return table_ == nullptr; }
+  [[nodiscard]] std::string resolve(const std::string& cell,
+                                    const std::string& folder) const override {
+    return table_ == nullptr ? Decoder::resolve(cell, folder) : cell;
+  }
   void check(const std::string& cell) const override;
   [[nodiscard]] torch::Tensor decode(const std::string& cell) const override;
   [[nodiscard]] torch::Tensor transform(const torch::Tensor& decoded,
@@ -34,7 +37,7 @@ class ArrayDecoder final : public Decoder {
 
   std::string table_path_;
   std::unique_ptr<const NpyArray> table_;
-  bool normalize_ = false;
+  Normalization normalization_;
 };
 
 }  // namespace unbraid

@@ -5,12 +5,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
+#include <tuple>
 #include <vector>
 
 #include <fmt/format.h>
 
+#include "unbraid/media/container.h"
 #include "unbraid/media/file.h"
-#include "unbraid/media/normalize.h"
 
 namespace unbraid {
 namespace {
@@ -88,20 +90,22 @@ void check_ogg_is_whole(const File& file) {
   }
 }
 
+// Null when libsndfile does not know the format, which may still be one of FFmpeg's.
 Sound open_sound(const File& file, SF_INFO& info) {
   const std::string magic = file.read(0, 12);
   const bool wav = magic.size() == 12 && magic.starts_with("RIFF") && magic.ends_with("WAVE");
-  if (!wav && !magic.starts_with("fLaC") && !magic.starts_with("OggS")) {
-    throw file.error("expected a WAV, FLAC or OGG file, its content is none of them");
-  }
+  const bool ogg = magic.starts_with("OggS");
   if (wav) {
     check_wav_is_whole(file);
-  } else if (magic.starts_with("OggS")) {
+  } else if (ogg) {
     check_ogg_is_whole(file);
   }
   Sound sound(sf_open_fd(file.descriptor(), SFM_READ, &info, 0));
+  if (sound == nullptr && (wav || ogg || magic.starts_with("fLaC") || !container_support())) {
+    throw file.error(fmt::format("damaged audio, or none: {}", sf_strerror(nullptr)));
+  }
   if (sound == nullptr) {
-    throw file.error(fmt::format("damaged audio: {}", sf_strerror(nullptr)));
+    return sound;
   }
   if (info.samplerate < kMinRate || info.samplerate > kMaxRate) {
     throw file.error(fmt::format("expected a sample rate from {} to {} Hz, its header says {}",
@@ -146,11 +150,17 @@ std::vector<float> read_mono(const File& file, SNDFILE* sound, const SF_INFO& in
   return mono;
 }
 
+// The frames that its header names; libsndfile estimates them for MP3.
 void check_frames(const File& file, const SF_INFO& info, const std::vector<float>& mono) {
   const auto found = static_cast<int64_t>(mono.size());
-  if (info.frames != SF_COUNT_MAX && found != info.frames) {
+  const bool exact =
+      info.frames != SF_COUNT_MAX && (info.format & SF_FORMAT_TYPEMASK) != SF_FORMAT_MPEG;
+  if (exact && found != info.frames) {
     throw file.error(fmt::format("truncated: expected {} frames, found {}", info.frames, found));
   }
+}
+
+void check_samples(const File& file, const std::vector<float>& mono) {
   if (mono.empty()) {
     throw file.error("expected sound, it holds no samples");
   }
@@ -185,16 +195,70 @@ std::vector<float> resample(const File& file, std::vector<float> mono, double fr
   return resampled;
 }
 
-AudioSettings read_settings(Options& options) {
-  AudioSettings settings;
-  settings.sample_rate = options.integer("sample_rate", settings.sample_rate, {1000, 192000});
-  settings.seconds = options.number("seconds", settings.seconds, {0.0, kMaxAudioSeconds, true});
+SoundTrack read_track(const File& file) {
+  SF_INFO info{};
+  const Sound sound = open_sound(file, info);
+  if (sound == nullptr) {
+    return read_sound_track(file.path(), kMaxAudioSeconds);
+  }
+  SoundTrack track{static_cast<double>(info.samplerate), read_mono(file, sound.get(), info)};
+  check_frames(file, info, track.samples);
+  return track;
+}
+
+SpectrogramSettings read_spectrogram(Options& options) {
+  SpectrogramSettings settings;
   settings.n_fft = options.integer("n_fft", settings.n_fft, {2, 65536});
   settings.hop = options.integer("hop", settings.hop, {1, 65536});
   options.choice("window", {"hann"}, "hann");
   settings.reflect = options.choice("pad_mode", {"reflect", "zeros"}, "reflect") == "reflect";
   settings.log_offset = options.number("log_offset", settings.log_offset, {0.0, 1.0, true});
-  settings.normalize = read_normalize(options);
+  return settings;
+}
+
+FbankSettings read_filters(Options& options, int64_t sample_rate) {
+  FbankSettings settings;
+  const double half = static_cast<double>(sample_rate) / 2;
+  settings.sample_rate = sample_rate;
+  settings.mels = options.integer("mels", settings.mels, {1, 4096});
+  settings.frame_ms = options.number("frame_ms", settings.frame_ms, {1.0, 1000.0});
+  settings.shift_ms = options.number("shift_ms", settings.shift_ms, {1.0, 1000.0});
+  settings.low_hz = options.number("low_hz", settings.low_hz, {0.0, half});
+  settings.high_hz = options.number("high_hz", settings.high_hz, {0.0, half});
+  settings.frames = options.integer("frames", settings.frames, {0, 1 << 20});
+  if (settings.high_hz > 0 && settings.high_hz <= settings.low_hz) {
+    throw options.error("high_hz", fmt::format("expected more than low_hz ({}), or 0, got {}",
+                                               settings.low_hz, settings.high_hz));
+  }
+  return settings;
+}
+
+AudioSettings read_settings(Options& options) {
+  using Start = AudioSettings::Start;
+  AudioSettings settings;
+  settings.sample_rate = options.integer("sample_rate", settings.sample_rate, {1000, 192000});
+  settings.seconds = options.number("seconds", settings.seconds, {0.0, kMaxAudioSeconds, true});
+  settings.excerpt_seconds =
+      options.number("excerpt_seconds", settings.seconds, {0.0, kMaxAudioSeconds});
+  if (settings.excerpt_seconds > 0 && settings.excerpt_seconds < settings.seconds) {
+    throw options.error("excerpt_seconds",
+                        fmt::format("expected at least seconds ({}), or 0, got {}",
+                                    settings.seconds, settings.excerpt_seconds));
+  }
+  settings.tile = options.choice("fill", {"tile", "silence"}, "tile") == "tile";
+  const std::string start = options.choice("start", {"first", "random", "centre"}, "first");
+  settings.start = start == "first"    ? Start::kFirst
+                   : start == "random" ? Start::kRandom
+                                       : Start::kCentre;
+  settings.fbank = options.choice("features", {"spectrogram", "fbank"}, "spectrogram") == "fbank";
+  if (settings.fbank) {
+    settings.filters = read_filters(options, settings.sample_rate);
+  } else {
+    settings.spectrogram = read_spectrogram(options);
+  }
+  settings.time_mask = options.integer("time_mask", settings.time_mask, {0, 1 << 20});
+  settings.frequency_mask = options.integer("frequency_mask", settings.frequency_mask, {0, 65536});
+  settings.masks = options.integer("masks", settings.masks, {1, 100});
   return settings;
 }
 
@@ -202,21 +266,21 @@ AudioSettings read_settings(Options& options) {
 
 torch::Tensor read_audio(const std::string& path, int64_t sample_rate) {
   const File file(path);
-  SF_INFO info{};
-  const Sound sound = open_sound(file, info);
-  std::vector<float> mono = read_mono(file, sound.get(), info);
-  check_frames(file, info, mono);
-  mono = resample(file, std::move(mono), info.samplerate, static_cast<double>(sample_rate));
-  return torch::tensor(mono);
+  SoundTrack track = read_track(file);
+  check_samples(file, track.samples);
+  return torch::tensor(
+      resample(file, std::move(track.samples), track.rate, static_cast<double>(sample_rate)));
 }
 
 AudioDecoder::AudioDecoder(Options& options)
-    : settings_(read_settings(options)),
-      samples_(std::llround(settings_.seconds * static_cast<double>(settings_.sample_rate))),
-      window_(torch::hann_window(settings_.n_fft)) {
-  if (samples_ <= settings_.n_fft / 2) {
-    throw options.error("seconds", fmt::format("expected more than {} samples (n_fft / 2), got {}",
-                                               settings_.n_fft / 2, samples_));
+    : settings_(read_settings(options)), normalization_(options) {
+  const int64_t samples = samples_of(settings_.seconds);
+  const int64_t needed =
+      settings_.fbank ? window_size(settings_.filters) : settings_.spectrogram.n_fft / 2 + 1;
+  if (samples < needed) {
+    throw options.error(
+        "seconds", fmt::format("expected at least the {} samples that the features need, got {}",
+                               needed, samples));
   }
 }
 
@@ -226,16 +290,58 @@ torch::Tensor AudioDecoder::decode(const std::string& cell) const {
   return read_audio(cell, settings_.sample_rate);
 }
 
+int64_t AudioDecoder::samples_of(double seconds) const {
+  return std::llround(seconds * static_cast<double>(settings_.sample_rate));
+}
+
+torch::Tensor AudioDecoder::excerpt(const torch::Tensor& waveform,
+                                    const SampleContext& context) const {
+  const int64_t wanted = samples_of(settings_.seconds);
+  const int64_t whole = settings_.excerpt_seconds > 0 ? samples_of(settings_.excerpt_seconds)
+                                                      : std::max(wanted, waveform.size(0));
+  torch::Tensor signal = waveform;
+  if (signal.size(0) < whole) {
+    const int64_t copies = settings_.tile ? (whole + signal.size(0) - 1) / signal.size(0) : 1;
+    signal = signal.repeat({copies});
+    signal = torch::constant_pad_nd(signal, {0, std::max<int64_t>(0, whole - signal.size(0))});
+  }
+  const int64_t room = whole - wanted;
+  int64_t start = 0;
+  if (settings_.start == AudioSettings::Start::kRandom && context.training) {
+    start = static_cast<int64_t>(context.random("start").below(room + 1));
+  } else if (settings_.start != AudioSettings::Start::kFirst) {
+    start = room / 2;
+  }
+  return signal.narrow(0, start, wanted).clamp(-1.0, 1.0);
+}
+
+torch::Tensor AudioDecoder::masked(torch::Tensor features, const SampleContext& context) const {
+  const torch::Tensor mean = features.mean();
+  // A spectrogram is [1, bins, frames], a filter bank [1, frames, mels].
+  const int64_t time = settings_.fbank ? 1 : 2;
+  for (const auto& [axis, most, purpose] :
+       {std::tuple{time, settings_.time_mask, "time_mask"},
+        std::tuple{3 - time, settings_.frequency_mask, "frequency_mask"}}) {
+    RandomStream random = context.random(purpose);
+    for (int64_t i = 0; i < settings_.masks && most > 0; ++i) {
+      const int64_t size = features.size(axis);
+      const auto width = static_cast<int64_t>(random.below(std::min(most, size) + 1));
+      const auto start = static_cast<int64_t>(random.below(size - width + 1));
+      features.narrow(axis, start, width)
+          .copy_(mean.expand_as(features.narrow(axis, start, width)));
+    }
+  }
+  return features;
+}
+
 torch::Tensor AudioDecoder::transform(const torch::Tensor& decoded,
-                                      const SampleContext& /*context*/) const {
-  const int64_t copies = (samples_ + decoded.size(0) - 1) / decoded.size(0);
-  const torch::Tensor signal = decoded.repeat({copies}).narrow(0, 0, samples_).clamp(-1.0, 1.0);
-  const torch::Tensor spectrum =
-      torch::stft(signal, settings_.n_fft, settings_.hop, settings_.n_fft, window_, /*center=*/true,
-                  settings_.reflect ? "reflect" : "constant", /*normalized=*/false,
-                  /*onesided=*/true, /*return_complex=*/true);
-  const torch::Tensor features = (spectrum.abs() + settings_.log_offset).log().unsqueeze(0);
-  return settings_.normalize ? normalized(features) : features;
+                                      const SampleContext& context) const {
+  const torch::Tensor signal = excerpt(decoded, context);
+  torch::Tensor features = settings_.fbank ? kaldi_fbank(signal, settings_.filters)
+                                           : log_spectrogram(signal, settings_.spectrogram);
+  features = normalization_.apply(features);
+  const bool masks = settings_.time_mask > 0 || settings_.frequency_mask > 0;
+  return masks && context.training ? masked(features, context) : features;
 }
 
 }  // namespace unbraid

@@ -4,6 +4,8 @@
 #include <string>
 
 #include "unbraid/media/decoder.h"
+#include "unbraid/media/normalize.h"
+#include "unbraid/media/spectrogram.h"
 
 namespace unbraid {
 
@@ -11,29 +13,41 @@ namespace unbraid {
 inline constexpr double kMaxAudioSeconds = 600.0;
 inline constexpr int64_t kMaxAudioBytes = int64_t{1} << 30;
 
-/// The mean of the channels of a WAV, FLAC or OGG file (told by content, not by name), resampled to
-/// `sample_rate`: float [T], T > 0, every value finite. Throws DataError when the file is not
-/// whole.
+/// The mean of the channels of a recording, resampled to `sample_rate`: float [T], T > 0, every
+/// value finite. Told by content, not by name: what libsndfile reads (WAV, FLAC, OGG, MP3, AIFF,
+/// …), else what FFmpeg reads, the sound track of a video too. Throws DataError when the file is
+/// not whole, as far as its format lets that be seen.
 torch::Tensor read_audio(const std::string& path, int64_t sample_rate);
 
 struct AudioSettings {
   int64_t sample_rate = 22050;
-  double seconds = 3.0;      // length after tiling and cutting
-  int64_t n_fft = 512;       // samples in a window
-  int64_t hop = 353;         // samples from one window to the next
-  bool reflect = true;       // what the signal is padded with at both ends; else zeros
-  double log_offset = 1e-7;  // added to the magnitude before the logarithm
-  bool normalize = false;    // zero mean, unit variance over each spectrogram
+  double seconds = 3.0;        // length of what is taken
+  double excerpt_seconds = 0;  // of the part of the recording it is taken from; 0: all of it
+  bool tile = true;            // what is too short is repeated; else followed by silence
+  enum class Start { kFirst, kRandom, kCentre } start = Start::kFirst;
+  bool fbank = false;  // else spectrogram
+  SpectrogramSettings spectrogram;
+  FbankSettings filters;
+  int64_t time_mask = 0;       // SpecAugment: most frames that a mask covers
+  int64_t frequency_mask = 0;  // most bins
+  int64_t masks = 1;           // of each
 };
 
-/// kind = "audio": the logarithm of the magnitude of a centred STFT with a periodic Hann window.
-/// `decode` gives the waveform [T]; `transform` repeats it until it is long enough, cuts it to
-/// `seconds`, clips it to [-1, 1] and gives [1, n_fft / 2 + 1, 1 + seconds * sample_rate / hop].
+/// kind = "audio". `decode` gives the waveform [T]. `transform` repeats it (or adds silence) until
+/// it is long enough, cuts it to its first `excerpt_seconds`, takes `seconds` from there, clips to
+/// [-1, 1], and gives the features: the logarithm of the magnitude of an STFT,
+/// [1, n_fft / 2 + 1, 1 + seconds * sample_rate / hop], or a Kaldi filter bank, [1, frames, mels].
+/// In training, SpecAugment then sets bands of them to their mean.
 ///
-/// Keys: sample_rate = 22050, seconds = 3.0, n_fft = 512, hop = 353, window = "hann",
-/// pad_mode = "reflect" or "zeros" (librosa changed its default from the first to the second in
-/// version 0.10, so it decides which published features are met), log_offset = 1e-7,
-/// normalize = "none" or "sample".
+/// Keys: sample_rate = 22050, seconds = 3.0, excerpt_seconds = seconds (0: the whole recording),
+/// fill = "tile" or "silence", start = "first", "random" (in training; otherwise as centre) or
+/// "centre", features = "spectrogram" or "fbank",
+/// spectrogram: n_fft = 512, hop = 353, window = "hann", pad_mode = "reflect" or "zeros" (librosa
+/// changed its default from the first to the second in version 0.10, so it decides which published
+/// features are met), log_offset = 1e-7;
+/// fbank: mels = 128, frame_ms = 25, shift_ms = 10, low_hz = 20, high_hz = 0 (half the rate),
+/// frames = 0;
+/// time_mask = 0, frequency_mask = 0, masks = 1, and normalize with its keys (see Normalization).
 class AudioDecoder final : public Decoder {
  public:
   explicit AudioDecoder(Options& options);
@@ -44,9 +58,14 @@ class AudioDecoder final : public Decoder {
                                         const SampleContext& context) const override;
 
  private:
+  [[nodiscard]] int64_t samples_of(double seconds) const;
+  /// The part of a waveform that this time is seen: [seconds * sample_rate].
+  [[nodiscard]] torch::Tensor excerpt(const torch::Tensor& waveform,
+                                      const SampleContext& context) const;
+  [[nodiscard]] torch::Tensor masked(torch::Tensor features, const SampleContext& context) const;
+
   AudioSettings settings_;
-  int64_t samples_ = 0;
-  torch::Tensor window_;
+  Normalization normalization_;
 };
 
 }  // namespace unbraid

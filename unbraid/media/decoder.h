@@ -32,18 +32,25 @@ class Decoder {
  public:
   virtual ~Decoder() = default;
 
-  /// Whether a cell names a file, which the caller then gives relative to the working folder.
-  [[nodiscard]] virtual bool cell_is_path() const { return true; }
+  /// A manifest's cell as the functions below take it: paths that are relative to `folder`, the
+  /// manifest's, become such that can be opened. A cell is one path unless a kind says otherwise.
+  [[nodiscard]] virtual std::string resolve(const std::string& cell,
+                                            const std::string& folder) const;
   /// Throws when `cell` cannot be decoded for a reason visible without decoding it (a missing file,
   /// a row number out of range).
   virtual void check(const std::string& cell) const = 0;
   [[nodiscard]] virtual torch::Tensor decode(const std::string& cell) const = 0;
   [[nodiscard]] virtual torch::Tensor transform(const torch::Tensor& decoded,
                                                 const SampleContext& context) const = 0;
+  /// `transform(decode(cell), context)`, by a shorter way where there is one.
+  [[nodiscard]] virtual torch::Tensor load(const std::string& cell,
+                                           const SampleContext& context) const {
+    return transform(decode(cell), context);
+  }
 };
 
 /// Reads `kind` and its keys from a [modalities.NAME] table ("encoder" excepted) and builds the
-/// decoder. `kind` is "audio", "image" or "array".
+/// decoder. `kind` is "audio", "image", "video" or "array".
 std::shared_ptr<const Decoder> make_decoder(Options& options);
 
 }  // namespace unbraid

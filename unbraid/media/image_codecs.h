@@ -11,6 +11,10 @@ namespace unbraid {
 // is stored. `path` is for the DataError only.
 torch::Tensor decode_png(const std::string& content, const std::string& path);
 torch::Tensor decode_jpeg(const std::string& content, const std::string& path);
+torch::Tensor decode_webp(const std::string& content, const std::string& path);
+
+/// How EXIF says that a JPEG is to be turned, 1 (not at all) to 8; 1 where it says nothing.
+int exif_orientation(const std::string& content);
 
 /// Throws DataError when a header's sizes are beyond what is decoded; see image.h.
 void check_image_size(int64_t height, int64_t width, const std::string& path);

@@ -5,8 +5,20 @@
 
 namespace unbraid {
 
-bool read_normalize(Options& options) {
-  return options.choice("normalize", {"none", "sample"}, "none") == "sample";
+Normalization::Normalization(Options& options) {
+  const std::string kind = options.choice("normalize", {"none", "sample", "fixed"}, "none");
+  by_sample_ = kind == "sample";
+  if (kind == "fixed") {
+    mean_ = options.number("mean", 0.0);
+    std_ = options.number("std", 1.0, {.min = 0, .open_min = true});
+  }
+}
+
+torch::Tensor Normalization::apply(const torch::Tensor& values) const {
+  if (by_sample_) {
+    return normalized(values);
+  }
+  return mean_ == 0.0 && std_ == 1.0 ? values : (values - mean_) / std_;
 }
 
 torch::Tensor normalized(const torch::Tensor& values) {

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <cstdlib>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "media/fixtures.h"
+#include "unbraid/core/torch.h"
+#include "unbraid/media/npy.h"
+
+namespace unbraid::testing {
+
+/// Writes float32 values; returns the path.
+inline std::string write_array(const std::string& path, const torch::Tensor& tensor) {
+  const torch::Tensor values = tensor.to(torch::kFloat).contiguous();
+  std::string header = fmt::format("{{'descr': '<f4', 'fortran_order': False, 'shape': ({},), }}",
+                                   fmt::join(values.sizes(), ", "));
+  header.resize(118 - 1, ' ');
+  std::ofstream(path, std::ios::binary)
+      << kNpyMagic << std::string("\x01\0\x76\0", 4) << header << '\n'
+      << std::string(static_cast<const char*>(values.data_ptr()), values.nbytes());
+  return path;
+}
+
+inline torch::Tensor read_array(const std::string& path) {
+  const NpyArray array(content_of(path), path);
+  torch::Tensor tensor = torch::empty(array.shape());
+  array.read(0, {tensor.data_ptr<float>(), static_cast<size_t>(tensor.numel())});
+  return tensor;
+}
+
+/// Runs a program; its output goes away.
+inline void run(const std::string& command) {
+  ASSERT_EQ(std::system((command + " >/dev/null 2>&1 </dev/null").c_str()), 0) << command;
+}
+
+/// What reference.py computes.
+inline torch::Tensor reference(const TemporaryFolder& folder, const std::string& kind,
+                               const std::string& input, const std::vector<std::string>& more) {
+  const std::string output = folder.file("reference.npy");
+  run(fmt::format("/usr/bin/python3 {}/tests/media/reference.py {} {} {} {}", UNBRAID_SOURCE_DIR, kind,
+                  input, output, fmt::join(more, " ")));
+  return read_array(output);
+}
+
+}  // namespace unbraid::testing

@@ -1,0 +1,262 @@
+#include "unbraid/media/video.h"
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+
+#include <fmt/format.h>
+
+#include "unbraid/media/container.h"
+#include "unbraid/media/file.h"
+#include "unbraid/media/image.h"
+
+namespace unbraid {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// The frames that a clip has to choose from.
+class Clip {
+ public:
+  virtual ~Clip() = default;
+  [[nodiscard]] virtual int64_t size() const = 0;
+  /// uint8 [channels, height, width] each; `numbers` ascending, one may be there twice.
+  [[nodiscard]] virtual std::vector<torch::Tensor> read(const std::vector<int64_t>& numbers) = 0;
+};
+
+bool is_image(const fs::path& path) {
+  std::string extension = path.extension().string();
+  std::transform(extension.begin(), extension.end(), extension.begin(),
+                 [](unsigned char letter) { return static_cast<char>(std::tolower(letter)); });
+  return extension == ".jpg" || extension == ".jpeg" || extension == ".png" || extension == ".webp";
+}
+
+std::vector<std::string> images_of(const std::string& folder) {
+  std::vector<std::string> names;
+  std::error_code failure;
+  for (fs::directory_iterator entry(folder, failure), end; !failure && entry != end;
+       entry.increment(failure)) {
+    if (is_image(entry->path())) {
+      names.push_back(entry->path().string());
+    }
+  }
+  if (failure) {
+    throw DataError(fmt::format("{}: cannot be read: {}", folder, failure.message()));
+  }
+  if (names.empty()) {
+    throw DataError(
+        fmt::format("{}: expected images (.jpg, .png, .webp) in this folder, found none", folder));
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+/// Folders of images, one for each of a pair.
+class FolderClip final : public Clip {
+ public:
+  FolderClip(const std::vector<std::string>& folders, int64_t channels) : channels_(channels) {
+    for (const std::string& folder : folders) {
+      images_.push_back(images_of(folder));
+      if (images_.back().size() != images_.front().size()) {
+        throw DataError(fmt::format("{}: expected {} images as in {}, found {}", folder,
+                                    images_.front().size(), folders.front(),
+                                    images_.back().size()));
+      }
+    }
+  }
+
+  [[nodiscard]] int64_t size() const override {
+    return static_cast<int64_t>(images_.front().size());
+  }
+
+  [[nodiscard]] std::vector<torch::Tensor> read(const std::vector<int64_t>& numbers) override {
+    std::vector<torch::Tensor> frames;
+    for (size_t i = 0; i < numbers.size(); ++i) {
+      if (i > 0 && numbers[i] == numbers[i - 1]) {
+        frames.push_back(frames.back());
+        continue;
+      }
+      std::vector<std::string> paths;
+      for (const auto& images : images_) {
+        paths.push_back(images[static_cast<size_t>(numbers[i])]);
+      }
+      frames.push_back(read_images(paths, channels_));
+    }
+    return frames;
+  }
+
+ private:
+  int64_t channels_;
+  std::vector<std::vector<std::string>> images_;
+};
+
+/// A file that FFmpeg reads.
+class FileClip final : public Clip {
+ public:
+  FileClip(const std::string& path, double fps, int64_t channels)
+      : file_(path), channels_(channels) {
+    if (fps == 0) {
+      moments_ = file_.times();
+      return;
+    }
+    // A frame shown to the very end of the clip is not asked for at that moment.
+    constexpr double kTolerance = 1e-6;
+    const auto count =
+        static_cast<int64_t>(std::ceil(std::max(file_.duration() - kTolerance, 0.0) * fps));
+    for (int64_t k = 0; k < std::max<int64_t>(count, 1); ++k) {
+      moments_.push_back(static_cast<double>(k) / fps);
+    }
+  }
+
+  [[nodiscard]] int64_t size() const override { return static_cast<int64_t>(moments_.size()); }
+
+  [[nodiscard]] std::vector<torch::Tensor> read(const std::vector<int64_t>& numbers) override {
+    std::vector<double> moments;
+    for (const int64_t number : numbers) {
+      moments.push_back(moments_[static_cast<size_t>(number)]);
+    }
+    std::vector<torch::Tensor> frames = file_.frames_at(moments);
+    if (channels_ == 1) {
+      for (torch::Tensor& frame : frames) {
+        frame = to_grey(frame);
+      }
+    }
+    return frames;
+  }
+
+ private:
+  VideoFile file_;
+  int64_t channels_;
+  std::vector<double> moments_;
+};
+
+std::unique_ptr<Clip> open_clip(const std::string& cell, const VideoSettings& settings,
+                                int64_t channels) {
+  const std::vector<std::string> paths = paths_of(cell, channels);
+  std::error_code ignored;
+  if (paths.size() > 1 || fs::is_directory(paths.front(), ignored)) {
+    return std::make_unique<FolderClip>(paths, channels);
+  }
+  return std::make_unique<FileClip>(paths.front(), settings.fps, channels);
+}
+
+VideoSettings read_settings(Options& options) {
+  VideoSettings settings;
+  settings.frames = options.integer("frames", settings.frames, {1, 1024});
+  const std::string choice = options.choice("choice", {"first", "uniform", "segment"}, "first");
+  settings.choice = choice == "first"     ? FrameChoice::kFirst
+                    : choice == "uniform" ? FrameChoice::kUniform
+                                          : FrameChoice::kSegment;
+  settings.fps = options.number("fps", settings.fps, {.min = 0, .max = 1000});
+  settings.share_draw = options.boolean("share_draw", settings.share_draw);
+  return settings;
+}
+
+}  // namespace
+
+std::vector<int64_t> choose_frames(FrameChoice choice, int64_t total, int64_t count,
+                                   RandomStream* random) {
+  std::vector<int64_t> numbers;
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t begin = i * total / count;
+    const int64_t end = std::max(begin + 1, (i + 1) * total / count);
+    if (choice == FrameChoice::kFirst) {
+      numbers.push_back(std::min(i, total - 1));
+    } else if (choice == FrameChoice::kUniform) {
+      numbers.push_back(begin);
+    } else if (random == nullptr) {
+      numbers.push_back((begin + end - 1) / 2);
+    } else {
+      numbers.push_back(begin + static_cast<int64_t>(random->below(end - begin)));
+    }
+  }
+  return numbers;
+}
+
+VideoDecoder::VideoDecoder(Options& options)
+    : settings_(read_settings(options)), transform_(options) {}
+
+std::string VideoDecoder::resolve(const std::string& cell, const std::string& folder) const {
+  return resolve_paths(cell, folder, channels());
+}
+
+void VideoDecoder::check(const std::string& cell) const {
+  for (const std::string& path : paths_of(cell, channels())) {
+    std::error_code ignored;
+    if (!fs::is_directory(path, ignored)) {
+      check_file(path);
+      if (!container_support()) {
+        throw DataError(path +
+                        ": expected a folder of images, since this build has no FFmpeg "
+                        "(-DUNBRAID_WITH_FFMPEG=ON) to read a video file with");
+      }
+    }
+  }
+}
+
+std::vector<int64_t> VideoDecoder::chosen(int64_t total, const SampleContext& context) const {
+  RandomStream random = context.random("frames");
+  return choose_frames(settings_.choice, total, settings_.frames,
+                       context.training && transform_.settings().augment ? &random : nullptr);
+}
+
+torch::Tensor VideoDecoder::finish(const std::vector<torch::Tensor>& frames,
+                                   const SampleContext& context) const {
+  std::vector<torch::Tensor> finished;
+  for (size_t i = 0; i < frames.size(); ++i) {
+    const std::string draw = settings_.share_draw ? "" : fmt::format("/{}", i);
+    finished.push_back(transform_.apply(frames[i], context, draw));
+  }
+  return torch::stack(finished);
+}
+
+torch::Tensor VideoDecoder::decode(const std::string& cell) const {
+  const auto clip = open_clip(cell, settings_, channels());
+  std::vector<int64_t> all;
+  for (int64_t number = 0; number < clip->size(); ++number) {
+    all.push_back(number);
+  }
+  std::vector<torch::Tensor> frames;
+  int64_t bytes = 0;
+  // In parts, so that a clip that is too large is found before it is in memory.
+  constexpr size_t kAtOnce = 16;
+  for (size_t first = 0; first < all.size(); first += kAtOnce) {
+    const std::vector<int64_t> part(
+        all.begin() + static_cast<std::ptrdiff_t>(first),
+        all.begin() + static_cast<std::ptrdiff_t>(std::min(first + kAtOnce, all.size())));
+    for (torch::Tensor& frame : clip->read(part)) {
+      if (!frames.empty() && frame.sizes() != frames.front().sizes()) {
+        throw DataError(fmt::format("{}: expected frames of one size, {} x {}, found {} x {}", cell,
+                                    frames.front().size(2), frames.front().size(1), frame.size(2),
+                                    frame.size(1)));
+      }
+      bytes += frame.numel();
+      frames.push_back(std::move(frame));
+    }
+    if (bytes > kMaxVideoBytes) {
+      throw DataError(fmt::format(
+          "{}: expected frames of at most {} bytes together, {} of {} take {}; a lower fps helps",
+          cell, kMaxVideoBytes, frames.size(), all.size(), bytes));
+    }
+  }
+  return torch::stack(frames);
+}
+
+torch::Tensor VideoDecoder::transform(const torch::Tensor& decoded,
+                                      const SampleContext& context) const {
+  std::vector<torch::Tensor> frames;
+  for (const int64_t number : chosen(decoded.size(0), context)) {
+    frames.push_back(decoded[number]);
+  }
+  return finish(frames, context);
+}
+
+torch::Tensor VideoDecoder::load(const std::string& cell, const SampleContext& context) const {
+  const auto clip = open_clip(cell, settings_, channels());
+  return finish(clip->read(chosen(clip->size(), context)), context);
+}
+
+}  // namespace unbraid
