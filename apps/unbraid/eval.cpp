@@ -47,9 +47,11 @@ void run(const EvalArguments& arguments) {
   MultimodalModel model = recipe.build_model();
   const RunState state = directory.load("best", *model, nullptr);
   const Evaluation evaluation = evaluate(*model, *recipe.task, data, recipe.settings, absent);
-  std::cout << fmt::format("{}, epoch {}, {} samples\n{}\nfused: {}", arguments.split, state.epoch,
-                           evaluation.samples, format_evaluation(evaluation, recipe),
-                           evaluation.fused.details);
+  const size_t skipped = evaluation.skipped.size() + data->dropped().size();
+  std::cout << fmt::format("{}, epoch {}, {} samples{}\n{}\nfused: {}", arguments.split,
+                           state.epoch, evaluation.samples,
+                           skipped == 0 ? "" : fmt::format(" ({} more cannot be read)", skipped),
+                           format_evaluation(evaluation, recipe), evaluation.fused.details);
 }
 
 }  // namespace

@@ -9,6 +9,19 @@
 namespace unbraid {
 namespace {
 
+/// The first sample that can be read.
+Sample first_sample(const DataSet& split, bool skip_damaged) {
+  for (size_t index = 0;; ++index) {
+    try {
+      return split.get(index, 0, false);
+    } catch (const DataError&) {
+      if (!skip_damaged || index + 1 == split.size()) {
+        throw;
+      }
+    }
+  }
+}
+
 /// Samples in the smallest batch of an epoch of training.
 int64_t smallest_batch(const Recipe& recipe, const Manifest& manifest, int64_t samples) {
   const TrainingSettings& settings = recipe.settings;
@@ -56,6 +69,10 @@ std::shared_ptr<ManifestDataSet> open_required_split(
     throw DataError(fmt::format("{}: expected rows of the split {}, found none", manifest->path,
                                 name_of(split)));
   }
+  if (data->size() == 0) {
+    throw DataError(fmt::format("expected samples of the split {}, none can be read: {}",
+                                name_of(split), data->dropped().front().reason));
+  }
   return data;
 }
 
@@ -65,7 +82,7 @@ TrainingParts open_parts(const Recipe& recipe, bool fresh) {
   const auto val = open_required_split(recipe, manifest, Split::kVal);
   const auto test = recipe.open_split(manifest, Split::kTest);
   const bool single = smallest_batch(recipe, *manifest, static_cast<int64_t>(train->size())) == 1;
-  const Sample first = train->get(0, 0, false);
+  const Sample first = first_sample(*train, recipe.settings.skip_damaged);
   check_model(recipe, first, false);
   if (single) {
     check_model(recipe, first, true);

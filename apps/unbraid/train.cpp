@@ -70,6 +70,10 @@ void run(const TrainArguments& arguments) {
   } else {
     report += "no test rows in the manifest: no metrics beside those on val\n";
   }
+  if (std::filesystem::exists(directory.path() / "quarantine.csv")) {
+    report += fmt::format("some samples cannot be read and were skipped: {}/quarantine.csv\n",
+                          out.string());
+  }
   std::cout << report;
   directory.log(report);
 }

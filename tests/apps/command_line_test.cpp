@@ -114,7 +114,7 @@ class CommandLine : public ::testing::Test {
 };
 
 TEST_F(CommandLine, HelpIsEverywhere) {
-  for (const char* command : {"", "demo", "train", "eval", "doctor"}) {
+  for (const char* command : {"", "demo", "train", "eval", "prepare", "inspect", "doctor"}) {
     const Outcome outcome = unbraid_program(std::string(command) + " --help");
     EXPECT_EQ(outcome.code, 0);
     EXPECT_NE(outcome.output.find("--help"), std::string::npos);
@@ -294,6 +294,43 @@ TEST_F(CommandLine, AManifestRowWithAMissingFileIsFour) {
              "id,split,label,left,right\na,train,0,a.npy,1\nb,val,0,a.npy,1\n");
   read_left_from_files();
   expect_error(train(""), 4, "manifest.csv:2");
+}
+
+TEST_F(CommandLine, SkipsWhatCannotBeReadWhenAsked) {
+  write_npy(folder_ / "good.npy", {1, 4}, {1, 0, 0, 0});
+  write_text(folder_ / "damaged, \"x\".npy", "\x93NUMPY nonsense");
+  std::string manifest = "id,split,label,left,right\n";
+  for (int row = 0; row < 20; ++row) {
+    const char* split = row < 12 ? "train" : row < 16 ? "val" : "test";
+    const char* cell = row == 3    ? "\"damaged, \"\"x\"\".npy\""
+                       : row == 0  ? "missing.npy"
+                       : row == 13 ? "missing.npy"
+                                   : "good.npy";
+    manifest += fmt::format("s{},{},{},{},{}\n", row, split, row % 3, cell, row);
+  }
+  write_text(folder_ / "manifest.csv", manifest);
+  read_left_from_files();
+  const std::string skip = "--set data.batch_size=4 --set data.on_error=skip";
+  expect_error(train("--set data.batch_size=4"), 4, "manifest.csv:2: left: ");
+  expect_error(train(skip, "strict"), 4,
+               "1 of the 12 samples of train cannot be read, more than data.max_skipped (0.05)");
+  const Outcome outcome = train(skip + " --set data.max_skipped=0.3");
+  ASSERT_EQ(outcome.code, 0) << outcome.output;
+  EXPECT_NE(outcome.output.find("run/quarantine.csv"), std::string::npos) << outcome.output;
+  const std::string list = read_text(folder_ / "run/quarantine.csv");
+  EXPECT_TRUE(list.starts_with("id,split,reason\ns0,train,")) << list;
+  EXPECT_NE(list.find("\ns3,train,\""), std::string::npos) << list;
+  EXPECT_NE(list.find("\ns13,val,"), std::string::npos) << list;
+  EXPECT_EQ(std::count(list.begin(), list.end(), '\n'), 4) << list;
+  const json summary = json::parse(read_text(folder_ / "run/summary.json"));
+  EXPECT_EQ(summary["quarantined"], (json{{"train", 2}, {"val", 1}}));
+  const std::string run = (folder_ / "run").string();
+  const Outcome eval = unbraid_program("eval " + run + " --split val");
+  EXPECT_NE(eval.output.find("3 samples (1 more cannot be read)"), std::string::npos)
+      << eval.output;
+  // Continued, the list is kept.
+  EXPECT_EQ(unbraid_program("train " + run + "/recipe.toml --resume").code, 0);
+  EXPECT_EQ(read_text(folder_ / "run/quarantine.csv"), list);
 }
 
 TEST_F(CommandLine, BadCheckpointsAndStorageAreFive) {

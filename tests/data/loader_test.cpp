@@ -319,5 +319,38 @@ TEST(Loader, MeasuresItsWaits) {
   EXPECT_LT(loader.wait_seconds(), 0.01);
 }
 
+TEST(Loader, LeavesOutWhatItIsToSkip) {
+  for (const int workers : {0, 3}) {
+    const auto data = std::make_shared<NumberedData>(7);
+    data->hook = [](size_t index) {
+      if (index == 1 || index == 4 || index == 5) {
+        throw DataError(fmt::format("row {} is damaged", index));
+      }
+    };
+    Loader loader(data, {.batch_size = 2, .workers = workers, .skip_damaged = true});
+    loader.start(0);
+    std::vector<std::vector<std::string>> ids;
+    std::vector<std::string> reasons;
+    while (auto batch = loader.next()) {
+      ids.push_back(batch->ids);
+      EXPECT_EQ(batch->inputs.empty(), batch->ids.empty());
+      for (const SkippedSample& sample : batch->skipped) {
+        reasons.push_back(sample.id + ": " + sample.reason);
+      }
+    }
+    EXPECT_EQ(ids, (std::vector<std::vector<std::string>>{{"s0"}, {"s2", "s3"}, {}, {"s6"}}));
+    EXPECT_EQ(reasons, (std::vector<std::string>{"s1: row 1 is damaged", "s4: row 4 is damaged",
+                                                 "s5: row 5 is damaged"}));
+  }
+}
+
+TEST(Loader, SkipsDamageAlone) {
+  const auto data = std::make_shared<NumberedData>(2);
+  data->hook = [](size_t /*index*/) { throw std::logic_error("a bug"); };
+  Loader loader(data, {.batch_size = 2, .workers = 1, .skip_damaged = true});
+  loader.start(0);
+  EXPECT_THROW(loader.next(), std::logic_error);
+}
+
 }  // namespace
 }  // namespace unbraid

@@ -16,7 +16,10 @@ class RecordingDecoder final : public Decoder {
  public:
   explicit RecordingDecoder(bool paths) : paths_(paths) {}
 
-  [[nodiscard]] bool cell_is_path() const override { return paths_; }
+  [[nodiscard]] std::string resolve(const std::string& cell,
+                                    const std::string& folder) const override {
+    return paths_ ? Decoder::resolve(cell, folder) : cell;
+  }
   void check(const std::string& cell) const override {
     checked.insert(cell);
     if (cell.ends_with("check-bad")) {

@@ -138,4 +138,15 @@ std::string CsvReader::quoted_field() {
   throw error(first_line, "a quote is opened here and never closed");
 }
 
+std::string csv_field(const std::string& text) {
+  if (text.find_first_of(",\"\r\n") == std::string::npos) {
+    return text;
+  }
+  std::string quoted = "\"";
+  for (const char character : text) {
+    quoted += character == '"' ? "\"\"" : std::string(1, character);
+  }
+  return quoted + "\"";
+}
+
 }  // namespace unbraid

@@ -39,4 +39,7 @@ class CsvReader {
   size_t record_line_ = 0;
 };
 
+/// `text` as a field of a record: in quotes where it must be.
+std::string csv_field(const std::string& text);
+
 }  // namespace unbraid

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "unbraid/core/batch.h"
 
@@ -24,6 +25,11 @@ class DataSet {
   [[nodiscard]] virtual const std::string& id(size_t index) const = 0;
   /// `training` turns random augmentation on, which depends on (seed of the set, epoch, id) alone.
   [[nodiscard]] virtual Sample get(size_t index, uint64_t epoch, bool training) const = 0;
+  /// Samples that were found unreadable before any was read; they are not among the others.
+  [[nodiscard]] virtual const std::vector<SkippedSample>& dropped() const {
+    static const std::vector<SkippedSample> none;
+    return none;
+  }
 };
 
 }  // namespace unbraid

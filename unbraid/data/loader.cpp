@@ -59,6 +59,9 @@ torch::Tensor stacked(const torch::TensorList& tensors, const std::vector<std::s
 }
 
 Batch assembled(const std::vector<Sample>& samples, std::vector<std::string> ids) {
+  if (samples.empty()) {
+    return {};
+  }
   const size_t modalities = samples.front().inputs.size();
   for (size_t i = 0; i < samples.size(); ++i) {
     if (samples[i].inputs.size() != modalities) {
@@ -183,11 +186,25 @@ class Loader::Impl {
         std::min(first + static_cast<size_t>(options_.batch_size), plan.order.size());
     std::vector<Sample> samples;
     std::vector<std::string> ids;
+    std::vector<SkippedSample> skipped;
     for (size_t i = first; i < end && !plan.cancelled; ++i) {
-      samples.push_back(data_->get(plan.order[i], plan.epoch, options_.training));
-      ids.push_back(data_->id(plan.order[i]));
+      const std::string& id = data_->id(plan.order[i]);
+      try {
+        samples.push_back(data_->get(plan.order[i], plan.epoch, options_.training));
+        ids.push_back(id);
+      } catch (const DataError& error) {
+        if (!options_.skip_damaged) {
+          throw;
+        }
+        skipped.push_back({id, error.what()});
+      }
     }
-    return plan.cancelled ? Batch() : assembled(samples, std::move(ids));
+    if (plan.cancelled) {
+      return {};
+    }
+    Batch loaded = assembled(samples, std::move(ids));
+    loaded.skipped = std::move(skipped);
+    return loaded;
   }
 
   [[nodiscard]] Outcome outcome_of(const Plan& plan, size_t batch) const {

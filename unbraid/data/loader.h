@@ -15,12 +15,15 @@ struct LoaderOptions {
   bool shuffle = false;    // a permutation that is a function of (seed, epoch)
   bool drop_last = false;  // leave out a last batch of fewer than batch_size samples
   bool training = false;   // random augmentation on
+  /// A sample that cannot be read is left out of its batch, which is then smaller, and listed
+  /// there; otherwise its DataError is thrown.
+  bool skip_damaged = false;
   uint64_t seed = 0;
 };
 
 /// Batches of one epoch after another, decoded ahead by worker threads, in an order and with
 /// content that do not depend on the number of workers. A sample that fails throws its DataError
-/// from `next` at its own position. One consumer thread.
+/// from `next` at its own position, unless it is to be skipped. One consumer thread.
 class Loader {
  public:
   /// Throws DataError when no batch would come out (an empty set, or one smaller than batch_size

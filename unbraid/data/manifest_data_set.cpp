@@ -26,21 +26,32 @@ auto at_place(const std::string& place, Action action) {
 
 ManifestDataSet::ManifestDataSet(
     std::shared_ptr<const Manifest> manifest, Split split, std::vector<DataModality> modalities,
-    const std::function<torch::Tensor(const std::string& label)>& target, uint64_t seed)
+    const std::function<torch::Tensor(const std::string& label)>& target, uint64_t seed,
+    bool skip_damaged)
     : manifest_(std::move(manifest)), modalities_(std::move(modalities)), seed_(seed) {
   for (const ManifestRow& row : manifest_->rows) {
     if (row.cells.size() != modalities_.size()) {
       throw std::invalid_argument("a manifest that was read with other modalities");
     }
-    if (row.split == split) {
-      samples_.push_back(checked_entry(row, target));
+    if (row.split != split) {
+      continue;
     }
+    // A label that is none is a mistake in the manifest or the recipe, never damage.
+    Entry entry{&row, at_place(place_of(row), [&] { return target(row.label); })};
+    try {
+      check_cells(row);
+    } catch (const DataError& error) {
+      if (!skip_damaged) {
+        throw;
+      }
+      dropped_.push_back({row.id, error.what()});
+      continue;
+    }
+    samples_.push_back(std::move(entry));
   }
 }
 
-ManifestDataSet::Entry ManifestDataSet::checked_entry(
-    const ManifestRow& row,
-    const std::function<torch::Tensor(const std::string& label)>& target) const {
+void ManifestDataSet::check_cells(const ManifestRow& row) const {
   for (size_t m = 0; m < modalities_.size(); ++m) {
     const std::string place = place_of(row) + modalities_[m].name + ": ";
     if (row.cells[m].empty()) {
@@ -49,21 +60,24 @@ ManifestDataSet::Entry ManifestDataSet::checked_entry(
     }
     at_place(place, [&] { modalities_[m].decoder->check(resolved_cell(row, m)); });
   }
-  return {&row, at_place(place_of(row), [&] { return target(row.label); })};
 }
 
 const std::string& ManifestDataSet::id(size_t index) const { return samples_.at(index).row->id; }
 
 Sample ManifestDataSet::get(size_t index, uint64_t epoch, bool training) const {
-  const auto& [row, target] = samples_.at(index);
+  const Entry& entry = samples_.at(index);
+  const ManifestRow& row = *entry.row;
   Sample sample;
-  sample.target = target;
+  sample.target = entry.target;
   for (size_t m = 0; m < modalities_.size(); ++m) {
-    const auto& [name, decoder] = modalities_[m];
-    const SampleContext context{
-        .seed = seed_, .epoch = epoch, .id = row->id, .modality = name, .training = training};
-    at_place(place_of(*row) + name + ": ", [&] {
-      sample.inputs.push_back(decoder->transform(decoder->decode(resolved_cell(*row, m)), context));
+    const DataModality& modality = modalities_[m];
+    const SampleContext context{.seed = seed_,
+                                .epoch = epoch,
+                                .id = row.id,
+                                .modality = modality.name,
+                                .training = training};
+    at_place(place_of(row) + modality.name + ": ", [&] {
+      sample.inputs.push_back(modality.decoder->load(resolved_cell(row, m), context));
       check_shape(sample.inputs.back(), m);
     });
   }
@@ -86,11 +100,8 @@ void ManifestDataSet::check_shape(const torch::Tensor& input, size_t modality) c
 }
 
 std::string ManifestDataSet::resolved_cell(const ManifestRow& row, size_t modality) const {
-  const std::string& cell = row.cells[modality];
-  if (!modalities_[modality].decoder->cell_is_path()) {
-    return cell;
-  }
-  return (std::filesystem::path(manifest_->path).parent_path() / cell).string();
+  const std::string folder = std::filesystem::path(manifest_->path).parent_path().string();
+  return modalities_[modality].decoder->resolve(row.cells[modality], folder);
 }
 
 std::string ManifestDataSet::place_of(const ManifestRow& row) const {

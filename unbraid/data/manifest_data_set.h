@@ -23,17 +23,19 @@ class ManifestDataSet final : public DataSet {
  public:
   /// `modalities` in the order of the rows' cells; `target` turns a label into a tensor or throws
   /// DataError. Checks every row: throws DataError "manifest.csv:17: …" for an empty cell, a cell
-  /// that its decoder refuses, or a label that `target` refuses. Decodes nothing.
+  /// that its decoder refuses, or a label that `target` refuses; with `skip_damaged`, a row whose
+  /// cell is refused is dropped instead. Decodes nothing.
   ManifestDataSet(std::shared_ptr<const Manifest> manifest, Split split,
                   std::vector<DataModality> modalities,
                   const std::function<torch::Tensor(const std::string& label)>& target,
-                  uint64_t seed);
+                  uint64_t seed, bool skip_damaged = false);
 
   /// From now on `get` throws DataError for a sample whose inputs are not of the shapes of this
   /// one.
   void expect_shapes_of(const Sample& sample);
 
   [[nodiscard]] size_t size() const override { return samples_.size(); }
+  [[nodiscard]] const std::vector<SkippedSample>& dropped() const override { return dropped_; }
   [[nodiscard]] const std::string& id(size_t index) const override;
   /// Throws DataError "manifest.csv:17: audio: …" when a cell cannot be decoded.
   [[nodiscard]] Sample get(size_t index, uint64_t epoch, bool training) const override;
@@ -44,9 +46,7 @@ class ManifestDataSet final : public DataSet {
     torch::Tensor target;
   };
 
-  [[nodiscard]] Entry checked_entry(
-      const ManifestRow& row,
-      const std::function<torch::Tensor(const std::string& label)>& target) const;
+  void check_cells(const ManifestRow& row) const;
   /// A cell as its decoder takes it: a path relative to the manifest becomes one that can be
   /// opened.
   [[nodiscard]] std::string resolved_cell(const ManifestRow& row, size_t modality) const;
@@ -58,6 +58,7 @@ class ManifestDataSet final : public DataSet {
   std::vector<DataModality> modalities_;
   uint64_t seed_;
   std::vector<Entry> samples_;
+  std::vector<SkippedSample> dropped_;
   std::vector<std::vector<int64_t>> shapes_;  // by modality; empty: any
 };
 

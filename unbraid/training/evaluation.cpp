@@ -1,6 +1,7 @@
 #include "unbraid/training/evaluation.h"
 
 #include "unbraid/core/autocast.h"
+#include "unbraid/core/error.h"
 #include "unbraid/core/stop.h"
 #include "unbraid/data/loader.h"
 
@@ -48,9 +49,10 @@ Evaluation evaluate(MultimodalModelImpl& model, const Task& task,
   const torch::NoGradGuard no_grad;
   const AutocastGuard precision(settings.device.type(), settings.bf16);
   model.eval();
-  Loader loader(
-      data,
-      {.batch_size = settings.batch_size, .workers = settings.workers, .seed = settings.seed});
+  Loader loader(data, {.batch_size = settings.batch_size,
+                       .workers = settings.workers,
+                       .skip_damaged = settings.skip_damaged,
+                       .seed = settings.seed});
   Scorer fused(task);
   std::vector<Scorer> alone;
   for (size_t m = 0; m < model.size(); ++m) {
@@ -61,6 +63,10 @@ Evaluation evaluate(MultimodalModelImpl& model, const Task& task,
   Evaluation result;
   while (auto next = loader.next()) {
     throw_if_stopped();
+    result.skipped.insert(result.skipped.end(), next->skipped.begin(), next->skipped.end());
+    if (next->size() == 0) {
+      continue;
+    }
     const Batch batch = to_device(std::move(*next), settings.device);
     ModalityTensors features(model.size());
     for (size_t m = 0; m < model.size(); ++m) {
@@ -71,6 +77,10 @@ Evaluation evaluate(MultimodalModelImpl& model, const Task& task,
     }
     fused.add(model.fuse(features), batch.target);
     result.samples += static_cast<size_t>(batch.size());
+  }
+  if (result.samples == 0) {
+    throw DataError("expected samples to evaluate, none can be read: " +
+                    result.skipped.front().reason);
   }
   result.fused = fused.scores();
   for (size_t m = 0; m < model.size(); ++m) {

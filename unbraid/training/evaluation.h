@@ -22,8 +22,9 @@ struct Scores {
 
 struct Evaluation {
   Scores fused;
-  std::vector<Scores> alone;  // by modality; empty for one that is absent
-  size_t samples = 0;
+  std::vector<Scores> alone;           // by modality; empty for one that is absent
+  size_t samples = 0;                  // that were read
+  std::vector<SkippedSample> skipped;  // that could not be
 };
 
 /// Evaluates every sample of `data` once, in eval mode and without augmentation. `absent[m]`: as if

@@ -67,6 +67,8 @@ void read_data(Options options, Recipe& recipe) {
       static_cast<int>(options.integer("workers", settings.workers, {.min = 0, .max = 256}));
   settings.shuffle = options.boolean("shuffle", settings.shuffle);
   settings.drop_last = options.boolean("drop_last", settings.drop_last);
+  settings.skip_damaged = options.choice("on_error", {"fail", "skip"}, "fail") == "skip";
+  settings.max_skipped = options.number("max_skipped", settings.max_skipped, {.min = 0, .max = 1});
   options.finish();
 }
 
@@ -82,7 +84,8 @@ std::vector<ModalityRecipe> read_modalities(Options options) {
                           "label");
     }
     Options modality = options.table(name);
-    ModalityRecipe read{name, make_decoder(modality), {}};
+    ModalityRecipe read{name, "", make_decoder(modality), {}};
+    read.kind = modality.text("kind");
     Options encoder = modality.table("encoder");
     read.encoder = read_encoder(encoder);
     encoder.finish();
@@ -166,7 +169,8 @@ std::shared_ptr<ManifestDataSet> Recipe::open_split(const std::shared_ptr<const 
   }
   return std::make_shared<ManifestDataSet>(
       rows, split, decoders,
-      [task = task](const std::string& label) { return task->target(label); }, settings.seed);
+      [task = task](const std::string& label) { return task->target(label); }, settings.seed,
+      settings.skip_damaged);
 }
 
 Recipe parse_recipe(const std::string& text, const std::string& name,

@@ -20,6 +20,7 @@ namespace unbraid {
 
 struct ModalityRecipe {
   std::string name;
+  std::string kind;
   std::shared_ptr<const Decoder> decoder;
   EncoderBuilder encoder;
 };

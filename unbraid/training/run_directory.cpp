@@ -189,6 +189,15 @@ void RunDirectory::write_summary(const json& summary) {
   write_file_durably(path_ / "summary.json", summary.dump(2) + "\n");
 }
 
+std::string RunDirectory::quarantine() const {
+  const fs::path path = path_ / "quarantine.csv";
+  return is_there(path) ? read_whole_file(path, kMaxTextBytes) : "";
+}
+
+void RunDirectory::write_quarantine(const std::string& content) {
+  write_file_durably(path_ / "quarantine.csv", content);
+}
+
 void RunDirectory::log(const std::string& line) { append("log.txt", line); }
 
 }  // namespace unbraid

@@ -56,6 +56,9 @@ class RunDirectory {
   /// Drops the lines of metrics.jsonl from epochs after `epoch`: they will be run again.
   void forget_metrics_after(int64_t epoch);
   void write_summary(const nlohmann::json& summary);
+  /// The content of quarantine.csv, empty when there is none.
+  [[nodiscard]] std::string quarantine() const;
+  void write_quarantine(const std::string& content);
   /// Appends a line to log.txt.
   void log(const std::string& line);
 

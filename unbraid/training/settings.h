@@ -16,9 +16,11 @@ struct TrainingSettings {
   torch::Device device = torch::kCPU;
   bool bf16 = false;  // forward passes under automatic casting to bfloat16
   int64_t batch_size = 64;
-  int workers = 2;        // threads that decode ahead; the result does not depend on it
-  bool shuffle = true;    // of the training split
-  bool drop_last = true;  // of the training split
+  int workers = 2;            // threads that decode ahead; the result does not depend on it
+  bool shuffle = true;        // of the training split
+  bool drop_last = true;      // of the training split
+  bool skip_damaged = false;  // samples that cannot be read leave the epoch instead of ending it
+  double max_skipped = 0.05;  // share of a split that may be skipped
   OptimizerOptions optimizer;
   ScheduleOptions schedule;
   int64_t epochs = 100;

@@ -15,6 +15,7 @@
 #include "unbraid/core/stop.h"
 #include "unbraid/data/loader.h"
 #include "unbraid/routing/routed_backward.h"
+#include "unbraid/training/quarantine.h"
 
 namespace unbraid {
 namespace {
@@ -126,7 +127,9 @@ class Training {
                               .shuffle = settings.shuffle,
                               .drop_last = settings.drop_last,
                               .training = true,
-                              .seed = settings.seed}) {
+                              .skip_damaged = settings.skip_damaged,
+                              .seed = settings.seed}),
+        quarantine_(directory, settings.max_skipped) {
     const auto batches = static_cast<int64_t>(loader_.batches());
     steps_per_epoch_ = (batches + settings.accumulate - 1) / settings.accumulate;
   }
@@ -134,6 +137,9 @@ class Training {
   TrainingResult run(bool resume) {
     const auto start = Clock::now();
     reset_peak_memory();
+    for (const auto& [name, split] : splits()) {
+      quarantine_.add(name, split->dropped(), samples_of(*split));
+    }
     if (resume && directory_.has("last")) {
       state_ = directory_.load("last", model_, &optimizer_);
       directory_.forget_metrics_after(state_.epoch);
@@ -160,6 +166,24 @@ class Training {
   }
 
  private:
+  /// Those that there are.
+  [[nodiscard]] std::vector<std::pair<std::string, std::shared_ptr<const DataSet>>> splits() const {
+    std::vector<std::pair<std::string, std::shared_ptr<const DataSet>>> present = {
+        {"train", parts_.train}, {"val", parts_.val}};
+    if (parts_.test != nullptr) {
+      present.emplace_back("test", parts_.test);
+    }
+    return present;
+  }
+
+  static size_t samples_of(const DataSet& split) { return split.size() + split.dropped().size(); }
+
+  Evaluation scored(const std::string& name, const std::shared_ptr<const DataSet>& split) {
+    Evaluation evaluation = evaluate(model_, *parts_.task, split, settings_);
+    quarantine_.add(name, evaluation.skipped, samples_of(*split));
+    return evaluation;
+  }
+
   void run_epoch() {
     const auto start = Clock::now();
     EpochMeans means(model_.size());
@@ -171,7 +195,7 @@ class Training {
         .loss = means.loss(),
         .seconds = seconds,
         .samples_per_second = static_cast<double>(means.samples()) / seconds,
-        .val = evaluate(model_, *parts_.task, parts_.val, settings_),
+        .val = scored("val", parts_.val),
     };
     if (!std::isfinite(record.val.fused.loss)) {
       throw diverged(fmt::format("the loss on val is {}", record.val.fused.loss));
@@ -211,8 +235,11 @@ class Training {
       const auto start = Clock::now();
       const size_t first_of_step = i - i % accumulate;
       const size_t share = std::min(accumulate, batches - first_of_step);
-      const double loss = backward(to_device(std::move(*batch), settings_.device),
-                                   1.0 / static_cast<double>(share), means);
+      quarantine_.add("train", batch->skipped, samples_of(*parts_.train));
+      const double loss = batch->size() == 0
+                              ? means.loss()
+                              : backward(to_device(std::move(*batch), settings_.device),
+                                         1.0 / static_cast<double>(share), means);
       if (i + 1 == first_of_step + share) {
         update(means);
       }
@@ -284,7 +311,7 @@ class Training {
                  {"best_epoch", best.epoch},
                  {"best_val", best.best_value}};
     if (parts_.test != nullptr) {
-      result.test = evaluate(model_, *parts_.task, parts_.test, settings_);
+      result.test = scored("test", parts_.test);
       append_evaluation(best.epoch, "test", result.test);
       summary.update(to_json(result.test, model_));
     }
@@ -292,6 +319,7 @@ class Training {
       return result;  // was finished before: its summary knows how long the steps took
     }
     summary["peak_rss_mb"] = peak_memory_mb();
+    summary["quarantined"] = quarantine_.counts();
     if (!step_seconds_.empty()) {
       const auto middle =
           step_seconds_.begin() + static_cast<std::ptrdiff_t>(step_seconds_.size() / 2);
@@ -311,6 +339,7 @@ class Training {
   TrainingObserver* observer_;
   Optimizer optimizer_;
   Loader loader_;
+  Quarantine quarantine_;
   RunState state_;
   int64_t steps_per_epoch_ = 0;
   double lr_ = 0;
