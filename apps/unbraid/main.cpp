@@ -34,6 +34,8 @@ int run(int argc, char** argv) {
   unbraid::add_demo(app);
   unbraid::add_train(app);
   unbraid::add_eval(app);
+  unbraid::add_prepare(app);
+  unbraid::add_inspect(app);
   unbraid::add_doctor(app);
   try {
     app.parse(argc, argv);
@@ -41,9 +43,11 @@ int run(int argc, char** argv) {
     app.exit(success);  // --help and --version
   } catch (const CLI::RequiredError& problem) {
     const std::string given = argc > 1 && app.get_subcommands().empty() ? argv[1] : "";
-    return fail(unbraid::ExitCode::kUsage,
-                given.empty() ? std::string(problem.what()) + "; see unbraid --help"
-                              : "expected the command demo, train, eval or doctor, got " + given);
+    return fail(
+        unbraid::ExitCode::kUsage,
+        given.empty()
+            ? std::string(problem.what()) + "; see unbraid --help"
+            : "expected the command demo, train, eval, prepare, inspect or doctor, got " + given);
   } catch (const CLI::ParseError& problem) {
     return fail(unbraid::ExitCode::kUsage, std::string(problem.what()) + "; see unbraid --help");
   }

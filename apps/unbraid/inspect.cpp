@@ -1,0 +1,182 @@
+#include <algorithm>
+#include <iostream>
+#include <map>
+#include <memory>
+#include <set>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "apps/unbraid/commands.h"
+#include "apps/unbraid/progress.h"
+#include "apps/unbraid/run_recipe.h"
+#include "unbraid/core/error.h"
+#include "unbraid/core/random.h"
+#include "unbraid/core/stop.h"
+#include "unbraid/data/contact_sheet.h"
+#include "unbraid/media/png_writer.h"
+
+namespace unbraid {
+namespace {
+
+struct InspectArguments {
+  std::string recipe;
+  std::vector<std::string> overrides;
+  std::string split = "train";
+  int64_t samples = 64;
+  int64_t rows = 8;
+  std::string sheet = "contact_sheet.png";
+};
+
+/// Values of one modality over the samples read.
+struct Statistics {
+  std::set<std::vector<int64_t>> shapes;
+  double smallest = std::numeric_limits<double>::infinity();
+  double largest = -std::numeric_limits<double>::infinity();
+  double sum = 0;
+  double sum_of_squares = 0;
+  double count = 0;
+
+  void add(const torch::Tensor& input) {
+    shapes.insert(input.sizes().vec());
+    const torch::Tensor values = input.to(torch::kDouble);
+    smallest = std::min(smallest, values.min().item<double>());
+    largest = std::max(largest, values.max().item<double>());
+    sum += values.sum().item<double>();
+    sum_of_squares += values.square().sum().item<double>();
+    count += static_cast<double>(values.numel());
+  }
+
+  [[nodiscard]] std::string line() const {
+    const double mean = sum / count;
+    const double deviation = std::sqrt(std::max(0.0, sum_of_squares / count - mean * mean));
+    std::string all;
+    for (const auto& shape : shapes) {
+      all += fmt::format("{}[{}]", all.empty() ? "" : " ", fmt::join(shape, ", "));
+    }
+    return fmt::format("{:<22}{:>10.4g}{:>10.4g}{:>10.4g}{:>10.4g}", all, smallest, largest, mean,
+                       deviation);
+  }
+};
+
+/// Samples by label and split, labels in the order of their names, numbers by value.
+std::string label_table(const Manifest& manifest) {
+  const auto by_value = [](const std::string& left, const std::string& right) {
+    const auto is_number = [](const std::string& text) {
+      return text.size() < 10 && std::all_of(text.begin(), text.end(), ::isdigit);
+    };
+    return is_number(left) && is_number(right) ? std::stoi(left) < std::stoi(right) : left < right;
+  };
+  std::map<std::string, std::array<size_t, 3>, decltype(by_value)> counts(by_value);
+  for (const ManifestRow& row : manifest.rows) {
+    ++counts[row.label][static_cast<size_t>(row.split)];
+  }
+  std::string text = fmt::format("{:<24}{:>8}{:>8}{:>8}\n", "label", "train", "val", "test");
+  for (const auto& [label, cells] : counts) {
+    text += fmt::format("{:<24}{:>8}{:>8}{:>8}\n", label, cells[0], cells[1], cells[2]);
+  }
+  return text;
+}
+
+std::vector<size_t> random_order(size_t size, uint64_t seed) {
+  std::vector<size_t> order(size);
+  for (size_t i = 0; i < size; ++i) {
+    order[i] = i;
+  }
+  RandomStream random = RandomStream::of(seed, 0, "", "inspect");
+  for (size_t i = size; i > 1; --i) {
+    std::swap(order[i - 1], order[random.below(i)]);
+  }
+  return order;
+}
+
+/// Low frequencies at the bottom, as spectrograms are drawn.
+torch::Tensor as_drawn(const torch::Tensor& input, const std::string& kind) {
+  return kind == "audio" && input.dim() == 3 ? input.flip(1) : input;
+}
+
+void run(const InspectArguments& arguments) {
+  const Recipe recipe = read_recipe(arguments.recipe, arguments.overrides);
+  const Split split = split_named(arguments.split);
+  const auto manifest = recipe.open_manifest(show_generation);
+  const auto data = open_required_split(recipe, manifest, split);
+  std::cout << fmt::format("{}: {} samples\n{}", manifest->path, manifest->rows.size(),
+                           label_table(*manifest));
+  const bool training = split == Split::kTrain;
+  std::vector<Statistics> statistics(recipe.modalities.size());
+  std::vector<std::vector<torch::Tensor>> rows;
+  std::vector<std::string> ids;
+  size_t read = 0;
+  std::vector<SkippedSample> skipped = data->dropped();
+  for (const size_t index : random_order(data->size(), recipe.settings.seed)) {
+    throw_if_stopped();
+    if (read == static_cast<size_t>(arguments.samples)) {
+      break;
+    }
+    Sample sample;
+    try {
+      sample = data->get(index, 0, training);
+    } catch (const DataError& error) {
+      if (!recipe.settings.skip_damaged) {
+        throw;
+      }
+      skipped.push_back({data->id(index), error.what()});
+      continue;
+    }
+    ++read;
+    const bool shown = rows.size() < static_cast<size_t>(arguments.rows);
+    if (shown) {
+      rows.emplace_back();
+      ids.push_back(data->id(index));
+    }
+    for (size_t m = 0; m < sample.inputs.size(); ++m) {
+      statistics[m].add(sample.inputs[m]);
+      if (shown) {
+        rows.back().push_back(as_drawn(sample.inputs[m], recipe.modalities[m].kind));
+      }
+    }
+  }
+  if (read == 0) {
+    throw DataError("expected samples, none can be read: " + skipped.front().reason);
+  }
+  std::cout << fmt::format(
+      "\n{} of {} samples of {}, {}\n{:<12}{:<8}{:<22}{:>10}{:>10}{:>10}{:>10}\n", read,
+      data->size(), arguments.split,
+      training ? "augmented as in the first epoch" : "as in evaluation", "modality", "kind",
+      "shape", "min", "max", "mean", "std");
+  for (size_t m = 0; m < statistics.size(); ++m) {
+    const ModalityRecipe& modality = recipe.modalities[m];
+    std::cout << fmt::format("{:<12}{:<8}{}\n", modality.name, modality.kind, statistics[m].line());
+  }
+  for (const SkippedSample& sample : skipped) {
+    std::cout << "cannot be read: " << sample.reason << "\n";
+  }
+  const torch::Tensor sheet = contact_sheet(rows);
+  write_png(arguments.sheet, static_cast<int>(sheet.size(0)), static_cast<int>(sheet.size(1)), 3,
+            {sheet.data_ptr<uint8_t>(), static_cast<size_t>(sheet.numel())});
+  std::cout << fmt::format("\n{}: from top to bottom {}; from left to right {}\n", arguments.sheet,
+                           fmt::join(ids, ", "), fmt::join(recipe.modality_names(), ", "));
+}
+
+}  // namespace
+
+void add_inspect(CLI::App& app) {
+  auto arguments = std::make_shared<InspectArguments>();
+  CLI::App* command = app.add_subcommand(
+      "inspect", "Show what a recipe's model will see: shapes, ranges, classes, a contact sheet");
+  command->add_option("RECIPE", arguments->recipe, "TOML file")->required();
+  add_set(*command, arguments->overrides);
+  command->add_option("--split", arguments->split, "train, val or test")->capture_default_str();
+  command
+      ->add_option("--samples", arguments->samples, "How many samples to read, drawn by the seed")
+      ->check(CLI::Range(1, 1000000))
+      ->capture_default_str();
+  command->add_option("--rows", arguments->rows, "How many of them to draw")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  command->add_option("--sheet", arguments->sheet, "The picture to write, a PNG")
+      ->capture_default_str();
+  command->callback([arguments] { run(*arguments); });
+}
+
+}  // namespace unbraid

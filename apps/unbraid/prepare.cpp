@@ -1,0 +1,83 @@
+#include "unbraid/data/prepare/prepare.h"
+
+#include <iostream>
+#include <memory>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "apps/unbraid/commands.h"
+#include "unbraid/core/durable_file.h"
+#include "unbraid/core/error.h"
+
+namespace unbraid {
+namespace {
+
+struct PrepareArguments {
+  std::string data_set;
+  std::string raw;
+  std::string manifest;
+  std::vector<std::string> split_lists;
+  uint64_t seed = 0;
+  int64_t classes = 0;
+};
+
+/// "train=FILE".
+std::pair<Split, std::filesystem::path> read_split_list(const std::string& argument) {
+  const size_t equals = argument.find('=');
+  if (equals == std::string::npos || equals + 1 == argument.size()) {
+    throw Error(
+        ExitCode::kUsage,
+        fmt::format("--split-list {}: expected train=FILE, val=FILE or test=FILE", argument));
+  }
+  return {split_named(argument.substr(0, equals)), argument.substr(equals + 1)};
+}
+
+void run(const PrepareArguments& arguments) {
+  namespace fs = std::filesystem;
+  PrepareOptions options{
+      .raw = arguments.raw, .split_lists = {}, .seed = arguments.seed, .classes = {}};
+  for (const std::string& argument : arguments.split_lists) {
+    options.split_lists.push_back(read_split_list(argument));
+  }
+  if (arguments.classes > 0) {
+    options.classes = arguments.classes;
+  }
+  const Prepared prepared = prepare(arguments.data_set, options);
+  write_file_durably(arguments.manifest,
+                     manifest_of(prepared, folder_of(fs::path(arguments.manifest))));
+  std::cout << report_of(prepared)
+            << fmt::format("modalities: {}\nclasses = [\"{}\"]\n{} samples in {}\n",
+                           fmt::join(prepared.modalities, ", "),
+                           fmt::join(prepared.classes, "\", \""), prepared.samples.size(),
+                           arguments.manifest);
+}
+
+}  // namespace
+
+void add_prepare(CLI::App& app) {
+  auto arguments = std::make_shared<PrepareArguments>();
+  CLI::App* command = app.add_subcommand(
+      "prepare", "Write the manifest of a published data set, and say what was found");
+  command
+      ->add_option("DATASET", arguments->data_set,
+                   fmt::format("One of {}", fmt::join(known_data_sets(), ", ")))
+      ->required();
+  command->add_option("RAW_DIR", arguments->raw, "Folder of the data set as it was published")
+      ->required();
+  command->add_option("-o,--out", arguments->manifest, "The manifest to write")->required();
+  command
+      ->add_option("--split-list", arguments->split_lists,
+                   "train=FILE, val=FILE or test=FILE: a published list of clips; may be repeated")
+      ->take_all()
+      ->expected(1);
+  command->add_option("--seed", arguments->seed, "Decides the splits that are made")
+      ->capture_default_str();
+  command
+      ->add_option("--classes", arguments->classes,
+                   "Expect this many classes instead of the data set's number")
+      ->check(CLI::Range(int64_t{2}, int64_t{1000000}));
+  command->callback([arguments] { run(*arguments); });
+}
+
+}  // namespace unbraid

@@ -1,0 +1,306 @@
+#include "unbraid/data/prepare/prepare.h"
+
+#include <algorithm>
+#include <set>
+
+#include "media/fixtures.h"
+#include "unbraid/core/error.h"
+#include "unbraid/data/csv.h"
+
+namespace unbraid {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::expect_data_error;
+using testing::message_of;
+using testing::TemporaryFolder;
+
+/// Trees of files as data sets are published; what is in them does not matter here.
+class Prepare : public ::testing::Test {
+ protected:
+  void file(const std::string& name, size_t bytes = 1000) {
+    fs::create_directories(fs::path(folder_.file(name)).parent_path());
+    static_cast<void>(folder_.write(name, std::string(bytes, 'x')));
+  }
+  void frames(const std::string& name, int count) {
+    for (int i = 0; i < count; ++i) {
+      file(fmt::format("{}/{:05}.jpg", name, i));
+    }
+  }
+  [[nodiscard]] PrepareOptions options() const {
+    return {.raw = folder_.file("raw"), .split_lists = {}, .seed = 0, .classes = {}};
+  }
+  static std::map<std::string, const PreparedSample*> by_id(const Prepared& prepared) {
+    std::map<std::string, const PreparedSample*> samples;
+    for (const PreparedSample& sample : prepared.samples) {
+      samples[sample.id] = &sample;
+    }
+    return samples;
+  }
+  static std::map<Split, std::set<std::string>> groups(
+      const Prepared& prepared, const std::function<std::string(const std::string&)>& group) {
+    std::map<Split, std::set<std::string>> found;
+    for (const PreparedSample& sample : prepared.samples) {
+      found[*sample.split].insert(group(sample.id));
+    }
+    return found;
+  }
+
+  /// 20 actors, one clip of each emotion.
+  void write_cremad() {
+    for (int actor = 1001; actor <= 1020; ++actor) {
+      for (const char* emotion : {"NEU", "HAP", "SAD", "FEA", "DIS", "ANG"}) {
+        const std::string clip = fmt::format("{}_DFA_{}_XX", actor, emotion);
+        file("raw/AudioWAV/" + clip + ".wav");
+        file("raw/VideoFlash/" + clip + ".flv");
+      }
+    }
+  }
+
+  TemporaryFolder folder_;
+};
+
+TEST_F(Prepare, CremadIsSplitByActor) {
+  write_cremad();
+  const Prepared prepared = prepare("cremad", options());
+  EXPECT_EQ(prepared.modalities, (std::vector<std::string>{"audio", "face"}));
+  EXPECT_EQ(prepared.classes, (std::vector<std::string>{"NEU", "HAP", "SAD", "FEA", "DIS", "ANG"}));
+  ASSERT_EQ(prepared.samples.size(), 120);
+  const auto actors = groups(prepared, [](const std::string& id) { return id.substr(0, 4); });
+  EXPECT_EQ(actors.at(Split::kTest).size(), 2);
+  EXPECT_EQ(actors.at(Split::kVal).size(), 2);
+  EXPECT_EQ(actors.at(Split::kTrain).size(), 16);
+  for (const std::string& actor : actors.at(Split::kTest)) {
+    EXPECT_FALSE(actors.at(Split::kTrain).contains(actor));
+    EXPECT_FALSE(actors.at(Split::kVal).contains(actor));
+  }
+  const PreparedSample& one = *by_id(prepared).at("1003_DFA_SAD_XX");
+  EXPECT_EQ(one.label, "SAD");
+  EXPECT_EQ(one.cells[1], folder_.file("raw/VideoFlash/1003_DFA_SAD_XX.flv"));
+  // The same seed gives the same split, another one another.
+  EXPECT_EQ(manifest_of(prepare("cremad", options()), folder_.file("")),
+            manifest_of(prepared, folder_.file("")));
+  PrepareOptions other = options();
+  other.seed = 1;
+  EXPECT_NE(manifest_of(prepare("cremad", other), folder_.file("")),
+            manifest_of(prepared, folder_.file("")));
+}
+
+TEST_F(Prepare, CremadPrefersExtractedFramesAndNamesWhatIsNotWhole) {
+  write_cremad();
+  for (int actor = 1001; actor <= 1020; ++actor) {
+    for (const char* emotion : {"NEU", "HAP", "SAD", "FEA", "DIS", "ANG"}) {
+      frames(fmt::format("raw/Image-01-FPS/{}_DFA_{}_XX", actor, emotion), 2);
+    }
+  }
+  fs::remove_all(folder_.file("raw/Image-01-FPS/1001_DFA_NEU_XX"));
+  fs::remove(folder_.file("raw/Image-01-FPS/1002_DFA_NEU_XX/00000.jpg"));
+  fs::remove(folder_.file("raw/Image-01-FPS/1002_DFA_NEU_XX/00001.jpg"));
+  fs::remove(folder_.file("raw/AudioWAV/1003_DFA_NEU_XX.wav"));
+  file("raw/AudioWAV/1004_DFA_NEU_XX.wav", 44);
+  const Prepared prepared = prepare("cremad", options());
+  EXPECT_EQ(prepared.samples.size(), 116);
+  EXPECT_EQ(prepared.left_out, (std::map<std::string, std::vector<std::string>>{
+                                   {"without face", {"1001_DFA_NEU_XX"}},
+                                   {"face too short", {"1002_DFA_NEU_XX"}},
+                                   {"without audio", {"1003_DFA_NEU_XX"}},
+                                   {"audio too short", {"1004_DFA_NEU_XX"}}}));
+  EXPECT_EQ(by_id(prepared).at("1005_DFA_NEU_XX")->cells[1],
+            folder_.file("raw/Image-01-FPS/1005_DFA_NEU_XX"));
+  const std::string report = report_of(prepared);
+  EXPECT_NE(report.find("left out, audio too short: 1 (1004_DFA_NEU_XX)"), std::string::npos)
+      << report;
+  EXPECT_NE(report.find("by actor"), std::string::npos) << report;
+}
+
+TEST_F(Prepare, TakesPublishedListsAndMakesAVal) {
+  write_cremad();
+  std::string train = "\xef\xbb\xbf";
+  std::string test;
+  for (int actor = 1001; actor <= 1020; ++actor) {
+    for (const char* emotion : {"NEU", "HAP", "SAD", "FEA", "DIS", "ANG"}) {
+      (emotion == std::string("ANG") && actor < 1010 ? test : train) +=
+          fmt::format("{}_DFA_{}_XX,{}\r\n", actor, emotion, emotion);
+    }
+  }
+  train += "9999_DFA_NEU_XX,NEU\r\n";
+  const auto without = train.find("1020_DFA_NEU_XX,NEU\r\n");
+  train.erase(without, 21);
+  PrepareOptions lists = options();
+  lists.split_lists = {{Split::kTrain, folder_.write("train.csv", train)},
+                       {Split::kTest, folder_.write("test.csv", test)}};
+  const Prepared prepared = prepare("cremad", lists);
+  size_t counts[3] = {};
+  std::map<std::string, int> val_of_class;
+  for (const PreparedSample& sample : prepared.samples) {
+    ++counts[static_cast<size_t>(*sample.split)];
+    val_of_class[sample.label] += *sample.split == Split::kVal ? 1 : 0;
+  }
+  EXPECT_EQ(counts[2], 9);
+  EXPECT_EQ(counts[1], 11);  // a tenth of each class: 2 of 19 or 20, 1 of the 11 ANG
+  EXPECT_EQ(val_of_class["ANG"], 1);
+  EXPECT_EQ(val_of_class["HAP"], 2);
+  EXPECT_EQ(counts[0], 120 - 1 - 9 - 11);
+  EXPECT_EQ(prepared.left_out.at("in no split list"),
+            (std::vector<std::string>{"1020_DFA_NEU_XX"}));
+  EXPECT_EQ(prepared.left_out.at("listed, but not there whole"),
+            (std::vector<std::string>{"9999_DFA_NEU_XX"}));
+  lists.split_lists.emplace_back(Split::kVal, folder_.write("val.csv", "1001_DFA_ANG_XX\n"));
+  expect_data_error([&] { return prepare("cremad", lists); },
+                    {"val.csv:1", "1001_DFA_ANG_XX", "in the list of test too"});
+}
+
+TEST_F(Prepare, RefusesAnotherLayoutAndOtherClasses) {
+  expect_data_error([&] { return prepare("cremad", options()); }, {"raw", "AudioWAV"});
+  write_cremad();
+  file("raw/AudioWAV/1001_DFA_JOY_XX.wav");
+  file("raw/VideoFlash/1001_DFA_JOY_XX.flv");
+  expect_data_error([&] { return prepare("cremad", options()); },
+                    {"an emotion of NEU HAP SAD FEA DIS ANG", "1001_DFA_JOY_XX"});
+  fs::remove(folder_.file("raw/AudioWAV/1001_DFA_JOY_XX.wav"));
+  fs::remove(folder_.file("raw/VideoFlash/1001_DFA_JOY_XX.flv"));
+  for (int actor = 1001; actor <= 1020; ++actor) {
+    fs::remove(folder_.file(fmt::format("raw/AudioWAV/{}_DFA_ANG_XX.wav", actor)));
+  }
+  expect_data_error([&] { return prepare("cremad", options()); }, {"found none of ANG"});
+  EXPECT_NE(message_of<Error>([&] { prepare("cremda", options()); }).find("did you mean cremad?"),
+            std::string::npos);
+}
+
+TEST_F(Prepare, KineticsSoundsArePairedByClip) {
+  for (const char* name : {"blowing_nose", "tap_dancing"}) {
+    for (int clip = 0; clip < 20; ++clip) {
+      file(fmt::format("raw/audio/train/{}/c{}.wav", name, clip), 90 << 10);
+      frames(fmt::format("raw/visual/train_img/Image-01-FPS/{}/c{}", name, clip), 3);
+    }
+    file(fmt::format("raw/audio/test/{}/t.wav", name), 90 << 10);
+    frames(fmt::format("raw/visual/val_img/Image-01-FPS/{}/t", name), 3);
+  }
+  frames("raw/visual/train_img/Image-01-FPS/tap_dancing/two", 2);
+  file("raw/audio/train/tap_dancing/two.wav", 90 << 10);
+  file("raw/audio/train/tap_dancing/c3.wav", 10 << 10);
+  expect_data_error([&] { return prepare("kinetics-sounds", options()); },
+                    {"expected 31 classes", "found 2: blowing_nose, tap_dancing", "--classes 2"});
+  PrepareOptions two = options();
+  two.classes = 2;
+  const Prepared prepared = prepare("kinetics-sounds", two);
+  EXPECT_EQ(prepared.samples.size(), 41);
+  EXPECT_EQ(prepared.left_out, (std::map<std::string, std::vector<std::string>>{
+                                   {"audio too short", {"tap_dancing/c3"}},
+                                   {"visual too short", {"tap_dancing/two"}}}));
+  EXPECT_EQ(*by_id(prepared).at("tap_dancing/t")->split, Split::kTest);
+  EXPECT_EQ(groups(prepared, [](const std::string& id) { return id; }).at(Split::kVal).size(), 4);
+}
+
+TEST_F(Prepare, VggSoundFollowsItsListWithFramesOrVideos) {
+  static_cast<void>(folder_.write("vggsound.csv", ""));
+  fs::create_directories(folder_.file("raw"));
+  static_cast<void>(folder_.write("raw/vggsound.csv",
+                                  "--ab,30,playing harp,train\n_cd,5,\"dog, barking\",train\n"
+                                  "ef,110,playing harp,test\ngh,0,playing harp,test\n"));
+  file("raw/audio/train-audios/train-set/--ab_000030.wav");
+  frames("raw/video/train-set-img/Image-01-FPS/--ab_000030.mp4", 3);
+  file("raw/video/_cd_000005.mp4");
+  file("raw/audio/test-audios/test-set/ef_000110.wav");
+  PrepareOptions two = options();
+  two.classes = 2;
+  const Prepared prepared = prepare("vggsound", two);
+  const auto samples = by_id(prepared);
+  ASSERT_EQ(samples.size(), 2);
+  EXPECT_EQ(samples.at("--ab_000030")->label, "playing harp");
+  EXPECT_EQ(samples.at("_cd_000005")->cells[0], samples.at("_cd_000005")->cells[1]);
+  EXPECT_EQ(samples.at("_cd_000005")->label, "dog, barking");
+  EXPECT_EQ(prepared.left_out,
+            (std::map<std::string, std::vector<std::string>>{
+                {"listed, but not there", {"gh_000000"}}, {"without visual", {"ef_000110"}}}));
+}
+
+TEST_F(Prepare, AveFollowsItsLists) {
+  fs::create_directories(folder_.file("raw"));
+  static_cast<void>(folder_.write("raw/trainSet.txt",
+                                  "Church bell&a&good&0&10\nMandolin&b&good&2&8\n"
+                                  "Church bell&a&good&3&5\n"));
+  static_cast<void>(folder_.write("raw/valSet.txt", "Church bell&c&good&0&10\n"));
+  static_cast<void>(folder_.write("raw/testSet.txt", "Mandolin&d&good&0&10\r\n"));
+  for (const char* clip : {"a", "b", "c", "d"}) {
+    file(fmt::format("raw/AVE/{}.mp4", clip));
+  }
+  PrepareOptions two = options();
+  two.classes = 2;
+  const Prepared prepared = prepare("ave", two);
+  const auto samples = by_id(prepared);
+  ASSERT_EQ(samples.size(), 4);
+  EXPECT_EQ(*samples.at("c")->split, Split::kVal);
+  EXPECT_EQ(samples.at("d")->label, "Mandolin");
+  EXPECT_EQ(prepared.left_out.at("listed twice"), (std::vector<std::string>{"a"}));
+  static_cast<void>(folder_.write("raw/testSet.txt", "Church bell&a&good&0&10\n"));
+  expect_data_error([&] { return prepare("ave", two); }, {"testSet.txt:1", "trainSet.txt too"});
+}
+
+TEST_F(Prepare, UcfPairsFramesWithFlowAndSplitsByGroup) {
+  for (int group = 1; group <= 10; ++group) {
+    for (const char* name : {"Archery", "BabyCrawling"}) {
+      const std::string clip = fmt::format("v_{}_g{:02}_c01", name, group);
+      file(fmt::format("raw/UCF-101/{}/{}.avi", name, clip));
+      frames("raw/tvl1_flow/u/" + clip, 4);
+      frames("raw/tvl1_flow/v/" + clip, group == 3 ? 3 : 4);
+    }
+  }
+  PrepareOptions two = options();
+  two.classes = 2;
+  const Prepared prepared = prepare("ucf101", two);
+  EXPECT_EQ(prepared.samples.size(), 18);
+  EXPECT_EQ(prepared.left_out.at("u and v of optical flow differ").size(), 2);
+  const PreparedSample& one = *by_id(prepared).at("v_Archery_g01_c01");
+  EXPECT_EQ(one.label, "Archery");
+  EXPECT_EQ(one.cells[1], folder_.file("raw/tvl1_flow/u/v_Archery_g01_c01") + "|" +
+                              folder_.file("raw/tvl1_flow/v/v_Archery_g01_c01"));
+  const auto of_split =
+      groups(prepared, [](const std::string& id) { return id.substr(id.rfind("_g"), 4); });
+  for (const std::string& group : of_split.at(Split::kTest)) {
+    EXPECT_FALSE(of_split.at(Split::kTrain).contains(group));
+  }
+  const std::string manifest = manifest_of(prepared, folder_.file(""));
+  EXPECT_NE(manifest.find(",raw/UCF-101/Archery/v_Archery_g01_c01.avi,raw/tvl1_flow/u/"
+                          "v_Archery_g01_c01|raw/tvl1_flow/v/v_Archery_g01_c01\n"),
+            std::string::npos)
+      << manifest;
+}
+
+TEST_F(Prepare, FoldersTakeAnyModalitiesAndClasses) {
+  for (const char* modality : {"depth", "rgb", "sound"}) {
+    for (int clip = 0; clip < 10; ++clip) {
+      file(fmt::format("raw/{}/train/cat/{}.png", modality, clip));
+      file(fmt::format("raw/{}/train/dog, big/{}.png", modality, clip));
+    }
+    file(fmt::format("raw/{}/test/cat/20.png", modality));
+  }
+  file("raw/rgb/test/cat/21.png");
+  const Prepared prepared = prepare("folders", options());
+  EXPECT_EQ(prepared.modalities, (std::vector<std::string>{"depth", "rgb", "sound"}));
+  EXPECT_EQ(prepared.classes, (std::vector<std::string>{"cat", "dog, big"}));
+  EXPECT_EQ(prepared.samples.size(), 21);
+  EXPECT_EQ(prepared.left_out.at("without depth"), (std::vector<std::string>{"cat/21"}));
+  // What is written can be read.
+  const std::string path = folder_.write("manifest.csv", manifest_of(prepared, folder_.file("")));
+  const Manifest manifest = Manifest::read(path, prepared.modalities);
+  EXPECT_EQ(manifest.rows.size(), 21);
+  EXPECT_EQ(manifest.rows[0].cells[1], "raw/rgb/train/cat/0.png");
+  file("raw/rgb/test/cat/3.png");
+  file("raw/depth/test/cat/3.png");
+  file("raw/sound/test/cat/3.png");
+  expect_data_error([&] { return prepare("folders", options()); },
+                    {"the clip cat/3 is in train and in test"});
+}
+
+TEST(CsvField, IsReadBackAsItWas) {
+  for (const std::string text : {"plain", "a,b", "say \"no\"", "two\nlines", "", " blank "}) {
+    CsvReader csv("x," + csv_field(text) + "\n", "test");
+    std::vector<std::string> fields;
+    ASSERT_TRUE(csv.next(fields));
+    EXPECT_EQ(fields, (std::vector<std::string>{"x", text}));
+  }
+}
+
+}  // namespace
+}  // namespace unbraid

@@ -1,0 +1,230 @@
+#include "unbraid/data/prepare/prepare.h"
+
+#include <algorithm>
+#include <array>
+#include <set>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "unbraid/core/error.h"
+#include "unbraid/core/options.h"
+#include "unbraid/core/random.h"
+#include "unbraid/data/csv.h"
+#include "unbraid/data/prepare/layouts.h"
+#include "unbraid/media/file.h"
+
+namespace unbraid {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Entry {
+  const char* name;
+  Prepared (*prepare)(const PrepareOptions&);
+  int64_t classes;  // 0: any
+};
+
+constexpr std::array kDataSets = {
+    Entry{"cremad", prepare_cremad, 6},       Entry{"kinetics-sounds", prepare_kinetics_sounds, 31},
+    Entry{"vggsound", prepare_vggsound, 309}, Entry{"ave", prepare_ave, 28},
+    Entry{"ucf101", prepare_ucf101, 101},     Entry{"folders", prepare_folders, 0},
+};
+
+constexpr int64_t kMaxListBytes = int64_t{256} << 20;
+constexpr double kValShare = 0.1;
+
+/// One clip a line: what comes before the first comma or blank, without folders and the extension
+/// that lists of UCF-101 have.
+std::map<std::string, Split> read_lists(const PrepareOptions& options) {
+  std::map<std::string, Split> split_of;
+  for (const auto& [split, path] : options.split_lists) {
+    std::string content = read_file(path.string(), kMaxListBytes);
+    if (content.starts_with("\xef\xbb\xbf")) {
+      content.erase(0, 3);
+    }
+    size_t line = 0;
+    for (size_t begin = 0; begin < content.size();) {
+      const size_t end = std::min(content.find('\n', begin), content.size());
+      std::string entry = content.substr(begin, end - begin);
+      begin = end + 1;
+      ++line;
+      entry = entry.substr(0, entry.find_first_of(", \t\r"));
+      entry = entry.substr(entry.rfind('/') + 1);
+      if (entry.ends_with(".avi") || entry.ends_with(".mp4") || entry.ends_with(".wav")) {
+        entry.resize(entry.size() - 4);
+      }
+      if (entry.empty()) {
+        continue;
+      }
+      const auto [known, is_new] = split_of.emplace(entry, split);
+      if (!is_new && known->second != split) {
+        throw DataError(fmt::format("{}:{}: the clip {} is in the list of {} too", path.string(),
+                                    line, entry, name_of(known->second)));
+      }
+    }
+  }
+  return split_of;
+}
+
+void apply_lists(const PrepareOptions& options, Prepared& prepared) {
+  auto split_of = read_lists(options);
+  std::erase_if(prepared.samples, [&](PreparedSample& sample) {
+    const auto listed = split_of.find(sample.id);
+    if (listed == split_of.end()) {
+      prepared.left_out["in no split list"].push_back(sample.id);
+      return true;
+    }
+    sample.split = listed->second;
+    split_of.erase(listed);
+    return false;
+  });
+  for (const auto& [id, split] : split_of) {
+    prepared.left_out["listed, but not there whole"].push_back(id);
+  }
+  prepared.how_split = "as the split lists say";
+}
+
+/// A part of train becomes val: one in ten of each class, drawn by the seed.
+void make_val(const PrepareOptions& options, Prepared& prepared) {
+  std::map<std::string, std::vector<PreparedSample*>> by_class;
+  for (PreparedSample& sample : prepared.samples) {
+    if (sample.split == Split::kVal) {
+      return;
+    }
+    if (sample.split == Split::kTrain) {
+      by_class[sample.label].push_back(&sample);
+    }
+  }
+  for (auto& [label, samples] : by_class) {
+    RandomStream random = RandomStream::of(options.seed, 0, label, "val");
+    for (size_t i = samples.size(); i > 1; --i) {
+      std::swap(samples[i - 1], samples[random.below(i)]);
+    }
+    const auto taken = static_cast<size_t>(kValShare * static_cast<double>(samples.size()) + 0.5);
+    for (size_t i = 0; i < taken; ++i) {
+      samples[i]->split = Split::kVal;
+    }
+  }
+  prepared.how_split +=
+      fmt::format("; val: one in ten of train, of each class, by seed {}", options.seed);
+}
+
+void check_classes(const std::string& data_set, const PrepareOptions& options, int64_t expected,
+                   const Prepared& prepared) {
+  std::set<std::string> found;
+  for (const PreparedSample& sample : prepared.samples) {
+    found.insert(sample.label);
+  }
+  std::vector<std::string> without;
+  std::copy_if(prepared.classes.begin(), prepared.classes.end(), std::back_inserter(without),
+               [&](const std::string& name) { return !found.contains(name); });
+  const int64_t wanted = options.classes.value_or(expected);
+  if (wanted != 0 && static_cast<int64_t>(prepared.classes.size()) != wanted) {
+    throw DataError(fmt::format(
+        "{}: expected {} classes of {}, found {}: {}; --classes {} takes them as they are",
+        options.raw.string(), wanted, data_set, prepared.classes.size(),
+        fmt::join(prepared.classes, ", "), prepared.classes.size()));
+  }
+  if (!without.empty()) {
+    throw DataError(fmt::format("{}: expected clips of every class, found none of {}",
+                                options.raw.string(), fmt::join(without, ", ")));
+  }
+}
+
+std::string relative_to(const std::string& path, const fs::path& folder) {
+  const fs::path relative = fs::path(path).lexically_relative(folder);
+  return relative.empty() || *relative.begin() == ".." ? path : relative.string();
+}
+
+}  // namespace
+
+std::vector<std::string> known_data_sets() {
+  std::vector<std::string> names;
+  names.reserve(kDataSets.size());
+  for (const Entry& entry : kDataSets) {
+    names.emplace_back(entry.name);
+  }
+  return names;
+}
+
+Prepared prepare(const std::string& data_set, const PrepareOptions& options) {
+  const auto entry = std::find_if(kDataSets.begin(), kDataSets.end(),
+                                  [&](const Entry& known) { return known.name == data_set; });
+  if (entry == kDataSets.end()) {
+    const std::string close = nearest(data_set, known_data_sets());
+    throw Error(
+        ExitCode::kUsage,
+        fmt::format("expected one of {}, got \"{}\"{}", fmt::join(known_data_sets(), ", "),
+                    data_set, close.empty() ? "" : fmt::format("; did you mean {}?", close)));
+  }
+  PrepareOptions absolute = options;
+  absolute.raw = fs::absolute(options.raw).lexically_normal();
+  Prepared prepared = entry->prepare(absolute);
+  if (!options.split_lists.empty()) {
+    apply_lists(options, prepared);
+  }
+  make_val(options, prepared);
+  std::sort(
+      prepared.samples.begin(), prepared.samples.end(),
+      [](const PreparedSample& left, const PreparedSample& right) { return left.id < right.id; });
+  if (prepared.samples.empty()) {
+    throw DataError(
+        fmt::format("{}: expected whole clips of {}, found none", options.raw.string(), data_set));
+  }
+  check_classes(data_set, options, entry->classes, prepared);
+  return prepared;
+}
+
+std::string manifest_of(const Prepared& prepared, const fs::path& folder) {
+  const fs::path base = fs::absolute(folder).lexically_normal();
+  std::string text = fmt::format("id,split,label,{}\n", fmt::join(prepared.modalities, ","));
+  for (const PreparedSample& sample : prepared.samples) {
+    text += fmt::format("{},{},{}", csv_field(sample.id), name_of(*sample.split),
+                        csv_field(sample.label));
+    for (const std::string& cell : sample.cells) {
+      const size_t pair = cell.find('|');
+      const std::string second = pair == std::string::npos
+                                     ? ""
+                                     : fmt::format("|{}", relative_to(cell.substr(pair + 1), base));
+      text += ',';
+      text += csv_field(relative_to(cell.substr(0, pair), base).append(second));
+    }
+    text += "\n";
+  }
+  return text;
+}
+
+std::string report_of(const Prepared& prepared) {
+  std::map<std::string, std::array<size_t, 3>> counts;
+  std::array<size_t, 3> totals{};
+  for (const PreparedSample& sample : prepared.samples) {
+    const auto split = static_cast<size_t>(*sample.split);
+    ++counts[sample.label][split];
+    ++totals[split];
+  }
+  size_t width = 8;
+  for (const std::string& name : prepared.classes) {
+    width = std::max(width, name.size() + 2);
+  }
+  const auto row = [&](const std::string& name, const std::array<size_t, 3>& cells) {
+    return fmt::format("{:<{}}{:>8}{:>8}{:>8}\n", name, width, cells[0], cells[1], cells[2]);
+  };
+  std::string text = fmt::format("splits: {}\n{:<{}}{:>8}{:>8}{:>8}\n", prepared.how_split, "class",
+                                 width, "train", "val", "test");
+  for (const std::string& name : prepared.classes) {
+    text += row(name, counts[name]);
+  }
+  text += row("all", totals);
+  for (const auto& [reason, ids] : prepared.left_out) {
+    constexpr size_t kShown = 5;
+    const size_t shown = std::min(kShown, ids.size());
+    text +=
+        fmt::format("left out, {}: {} ({}{})\n", reason, ids.size(),
+                    fmt::join(ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(shown), ", "),
+                    ids.size() > shown ? ", …" : "");
+  }
+  return text;
+}
+
+}  // namespace unbraid

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "unbraid/data/manifest.h"
+
+namespace unbraid {
+
+struct PrepareOptions {
+  std::filesystem::path raw;  // the data set as it was published
+  /// Published lists of ids by split; without any, the data set's own or a split that does not
+  /// leak.
+  std::vector<std::pair<Split, std::filesystem::path>> split_lists;
+  uint64_t seed = 0;               // of the splits that are made
+  std::optional<int64_t> classes;  // how many there are to be; else the data set's number
+};
+
+struct PreparedSample {
+  std::string id;
+  std::optional<Split> split;  // none: not in any list
+  std::string label;
+  std::vector<std::string> cells;  // absolute paths, by modality; see Decoder::resolve for pairs
+};
+
+/// What was found of a data set, and what was not.
+struct Prepared {
+  std::vector<std::string> modalities;
+  std::vector<std::string> classes;  // in the order that recipes give them
+  std::vector<PreparedSample> samples;
+  std::string how_split;  // one line on where the splits come from
+  /// Ids that were left out, by the reason.
+  std::map<std::string, std::vector<std::string>> left_out;
+};
+
+/// The names that `prepare` knows.
+std::vector<std::string> known_data_sets();
+
+/// Pairs the files of a published data set by clip. Throws DataError when the folder has not the
+/// data set's layout, its classes are not those it should have, or nothing is left.
+Prepared prepare(const std::string& data_set, const PrepareOptions& options);
+
+/// The manifest, with paths relative to `folder` where they lie below it.
+std::string manifest_of(const Prepared& prepared, const std::filesystem::path& folder);
+
+/// What was found, for people: samples by class and split, and what was left out.
+std::string report_of(const Prepared& prepared);
+
+}  // namespace unbraid
