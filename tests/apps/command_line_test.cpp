@@ -189,6 +189,35 @@ TEST_F(CommandLine, ResumesAndRefusesToOverwrite) {
   EXPECT_EQ(train("--resume", "fresh").code, 0);
 }
 
+TEST_F(CommandLine, InspectShowsWhatTheModelSees) {
+  const std::string sheet = (folder_ / "sheet.png").string();
+  const std::string command = "inspect " + recipe().string() + " --sheet " + sheet;
+  const Outcome outcome = unbraid_program(command + " --samples 10 --rows 2");
+  ASSERT_EQ(outcome.code, 0) << outcome.output;
+  for (const std::string part :
+       {"60 samples", "train     val    test", "1                             12       4       4",
+        "10 of 36 samples of train", "left        array   [4]", "from left to right left, right"}) {
+    EXPECT_NE(outcome.output.find(part), std::string::npos) << part << "\n" << outcome.output;
+  }
+  EXPECT_TRUE(read_text(sheet).starts_with("\x89PNG"));
+  EXPECT_EQ(unbraid_program(command + " --split val").code, 0);
+  expect_error(unbraid_program(command + " --split dev"), 2, "dev");
+  expect_error(unbraid_program(command + " --samples 0"), 2, "--samples");
+  EXPECT_EQ(unbraid_program("inspect " + recipe().string() + " --sheet /proc/no.png").code, 5);
+}
+
+TEST_F(CommandLine, PrepareErrors) {
+  const std::string out = " -o " + (folder_ / "made.csv").string();
+  expect_error(unbraid_program("prepare cremad " + folder_.path().string() + out), 4, "AudioWAV");
+  expect_error(unbraid_program("prepare creamd " + folder_.path().string() + out), 2,
+               "did you mean cremad?");
+  expect_error(
+      unbraid_program("prepare folders " + folder_.path().string() + out + " --split-list train"),
+      2, "--split-list train: expected train=FILE");
+  expect_error(unbraid_program("prepare cremad " + folder_.path().string()), 2, "--out");
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "made.csv"));
+}
+
 TEST_F(CommandLine, BadRecipesAreThree) {
   const auto fails = [&](const std::string& setting, const std::string& says) {
     expect_error(train("--set '" + setting + "'"), 3, says);
