@@ -3,8 +3,9 @@
 PRESET ?= default
 JOBS ?= $(shell nproc)
 CHANGED_SINCE ?=
+SECONDS ?= 10
 
-.PHONY: help build demo test bench format format-check lint sanitize clean
+.PHONY: help build demo test bench bench-media format format-check lint sanitize fuzz clean
 
 help:            ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -27,6 +28,11 @@ bench:           ## Measure the training step beside the naive schedule
 	@scripts/build.sh $(PRESET) $(JOBS) -DUNBRAID_BUILD_BENCHMARKS=ON
 	@build/unbraid_bench $(ARGS)
 
+bench-media:     ## Measure how fast media files become batches, beside a Python script
+	@scripts/setup.sh build test
+	@scripts/build.sh $(PRESET) $(JOBS) -DUNBRAID_BUILD_BENCHMARKS=ON
+	@build/unbraid_media_bench $(ARGS)
+
 format:          ## Format the sources
 	@scripts/setup.sh lint
 	@git ls-files '*.h' '*.cpp' | xargs clang-format -i
@@ -43,5 +49,9 @@ sanitize:        ## Run the quick tests under AddressSanitizer and UndefinedBeha
 	@scripts/setup.sh build test
 	@scripts/sanitize.sh $(JOBS)
 
+fuzz:            ## Fuzz each reader of files for SECONDS (10)
+	@scripts/setup.sh build lint
+	@scripts/fuzz.sh $(JOBS) $(SECONDS)
+
 clean:           ## Remove what was built
-	rm -rf build build-asan build-tsan build-tidy
+	rm -rf build build-asan build-tsan build-fuzz build-tidy

@@ -43,7 +43,7 @@ void run(const EvalArguments& arguments) {
   const std::vector<bool> absent = read_absent(arguments.absent, recipe.modality_names());
   const Split split = split_named(arguments.split);
   const auto manifest = recipe.open_manifest(show_generation);
-  const auto data = open_required_split(recipe, manifest, split);
+  const auto data = open_required_split(recipe, manifest, split, recipe.open_cache());
   MultimodalModel model = recipe.build_model();
   const RunState state = directory.load("best", *model, nullptr);
   const Evaluation evaluation = evaluate(*model, *recipe.task, data, recipe.settings, absent);

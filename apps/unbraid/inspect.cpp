@@ -99,7 +99,7 @@ void run(const InspectArguments& arguments) {
   const Recipe recipe = read_recipe(arguments.recipe, arguments.overrides);
   const Split split = split_named(arguments.split);
   const auto manifest = recipe.open_manifest(show_generation);
-  const auto data = open_required_split(recipe, manifest, split);
+  const auto data = open_required_split(recipe, manifest, split, recipe.open_cache());
   std::cout << fmt::format("{}: {} samples\n{}", manifest->path, manifest->rows.size(),
                            label_table(*manifest));
   const bool training = split == Split::kTrain;

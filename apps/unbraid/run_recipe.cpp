@@ -63,8 +63,9 @@ void check_model(const Recipe& recipe, const Sample& sample, bool single) {
 }  // namespace
 
 std::shared_ptr<ManifestDataSet> open_required_split(
-    const Recipe& recipe, const std::shared_ptr<const Manifest>& manifest, Split split) {
-  auto data = recipe.open_split(manifest, split);
+    const Recipe& recipe, const std::shared_ptr<const Manifest>& manifest, Split split,
+    const std::shared_ptr<TensorCache>& cache) {
+  auto data = recipe.open_split(manifest, split, cache);
   if (data == nullptr) {
     throw DataError(fmt::format("{}: expected rows of the split {}, found none", manifest->path,
                                 name_of(split)));
@@ -76,11 +77,12 @@ std::shared_ptr<ManifestDataSet> open_required_split(
   return data;
 }
 
-TrainingParts open_parts(const Recipe& recipe, bool fresh) {
+TrainingParts open_parts(const Recipe& recipe, const std::shared_ptr<TensorCache>& cache,
+                         bool fresh) {
   const auto manifest = recipe.open_manifest(show_generation);
-  const auto train = open_required_split(recipe, manifest, Split::kTrain);
-  const auto val = open_required_split(recipe, manifest, Split::kVal);
-  const auto test = recipe.open_split(manifest, Split::kTest);
+  const auto train = open_required_split(recipe, manifest, Split::kTrain, cache);
+  const auto val = open_required_split(recipe, manifest, Split::kVal, cache);
+  const auto test = recipe.open_split(manifest, Split::kTest, cache);
   const bool single = smallest_batch(recipe, *manifest, static_cast<int64_t>(train->size())) == 1;
   const Sample first = first_sample(*train, recipe.settings.skip_damaged);
   check_model(recipe, first, false);
@@ -102,6 +104,16 @@ TrainingParts open_parts(const Recipe& recipe, bool fresh) {
     load_weights(*parts.model, recipe.init);
   }
   return parts;
+}
+
+std::string format_cache(const Recipe& recipe, const std::shared_ptr<TensorCache>& cache) {
+  if (cache == nullptr) {
+    return "";
+  }
+  const TensorCache::Counts counts = cache->counts();
+  return fmt::format("{}: {} samples read from it, {} added, {:.2f} GB{}\n", recipe.cache,
+                     counts.found, counts.stored, static_cast<double>(counts.bytes) / 1e9,
+                     counts.full ? "; it is full (data.cache_gb, or the disk)" : "");
 }
 
 TrainingResult run_recipe(const Recipe& recipe, const TrainingParts& parts, RunDirectory& directory,

@@ -11,11 +11,16 @@ namespace unbraid {
 
 /// One split, every row checked; a DataError where the manifest has no such rows.
 std::shared_ptr<ManifestDataSet> open_required_split(
-    const Recipe& recipe, const std::shared_ptr<const Manifest>& manifest, Split split);
+    const Recipe& recipe, const std::shared_ptr<const Manifest>& manifest, Split split,
+    const std::shared_ptr<TensorCache>& cache);
 
 /// Opens the recipe's data, every row checked, and builds a model that takes it; `fresh`: with the
-/// weights of train.init, which a run that continues has no use for.
-TrainingParts open_parts(const Recipe& recipe, bool fresh);
+/// weights of train.init, which a run that continues has no use for. `cache` may be null.
+TrainingParts open_parts(const Recipe& recipe, const std::shared_ptr<TensorCache>& cache,
+                         bool fresh);
+
+/// What a run had from its cache, for a person; empty without one.
+std::string format_cache(const Recipe& recipe, const std::shared_ptr<TensorCache>& cache);
 
 /// Trains `parts` in `directory`. `title` begins every line of progress.
 TrainingResult run_recipe(const Recipe& recipe, const TrainingParts& parts, RunDirectory& directory,

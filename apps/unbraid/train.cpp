@@ -58,7 +58,8 @@ void run(const TrainArguments& arguments) {
         arguments.recipe, out.string(),
         first_difference(recipe.resolved, RunDirectory::open(out).recipe()), out.string()));
   }
-  const TrainingParts parts = open_parts(recipe, !resume);
+  const auto cache = recipe.open_cache();
+  const TrainingParts parts = open_parts(recipe, cache, !resume);
   RunDirectory directory =
       resume ? RunDirectory::open(out) : RunDirectory::create(out, recipe.resolved);
   const TrainingResult result = run_recipe(recipe, parts, directory, resume, recipe.method->name());
@@ -74,6 +75,7 @@ void run(const TrainArguments& arguments) {
     report += fmt::format("some samples cannot be read and were skipped: {}/quarantine.csv\n",
                           out.string());
   }
+  report += format_cache(recipe, cache);
   std::cout << report;
   directory.log(report);
 }

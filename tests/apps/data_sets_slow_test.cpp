@@ -72,6 +72,16 @@ TEST_F(DataSetsSlow, CremadFromRawVideoToATestedModel) {
   double accuracy = 0;
   ASSERT_EQ(std::sscanf(output_.c_str() + fused, "fused %lf %lf", &loss, &accuracy), 2);
   EXPECT_GT(accuracy, 0.6) << output_;
+
+  // What is decoded once serves every run, and changes none.
+  const std::string weights = read_text(fs::path(run_folder) / "checkpoints/last/model.safetensors");
+  for (const std::string round : {"first", "second"}) {
+    const std::string out = (folder_ / round).string();
+    unbraid(fmt::format("train {}{} --set data.cache={} --out {}", path, more,
+                        (folder_ / "cache").string(), out));
+    EXPECT_EQ(read_text(fs::path(out) / "checkpoints/last/model.safetensors"), weights) << round;
+  }
+  EXPECT_NE(output_.find(" samples read from it, 0 added"), std::string::npos) << output_;
 }
 
 }  // namespace

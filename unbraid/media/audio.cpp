@@ -290,6 +290,10 @@ torch::Tensor AudioDecoder::decode(const std::string& cell) const {
   return read_audio(cell, settings_.sample_rate);
 }
 
+std::string AudioDecoder::cache_key(const std::string& cell) const {
+  return fmt::format("audio 1 {}\n{}", settings_.sample_rate, file_stamp(cell));
+}
+
 int64_t AudioDecoder::samples_of(double seconds) const {
   return std::llround(seconds * static_cast<double>(settings_.sample_rate));
 }

@@ -56,6 +56,7 @@ class AudioDecoder final : public Decoder {
   [[nodiscard]] torch::Tensor decode(const std::string& cell) const override;
   [[nodiscard]] torch::Tensor transform(const torch::Tensor& decoded,
                                         const SampleContext& context) const override;
+  [[nodiscard]] std::string cache_key(const std::string& cell) const override;
 
  private:
   [[nodiscard]] int64_t samples_of(double seconds) const;

@@ -47,6 +47,9 @@ class Decoder {
                                            const SampleContext& context) const {
     return transform(decode(cell), context);
   }
+  /// A text that changes whenever `decode(cell)` may: the settings that it depends on, and the
+  /// path, size and time stamp of each file. Empty when keeping what is decoded would gain nothing.
+  [[nodiscard]] virtual std::string cache_key(const std::string& /*cell*/) const { return ""; }
 };
 
 /// Reads `kind` and its keys from a [modalities.NAME] table ("encoder" excepted) and builds the

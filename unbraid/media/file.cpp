@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <utility>
 
 #include <fmt/format.h>
@@ -35,6 +36,16 @@ void check_file(const std::string& path) {
     throw cannot_read(path);
   }
   check_status(path, status);
+}
+
+std::string file_stamp(const std::string& path) {
+  struct stat status {};
+  if (stat(path.c_str(), &status) != 0) {
+    throw cannot_read(path);
+  }
+  return fmt::format("{}\n{} {}.{:09}\n",
+                     std::filesystem::absolute(path).lexically_normal().string(), status.st_size,
+                     status.st_mtim.tv_sec, status.st_mtim.tv_nsec);
 }
 
 File::File(std::string path) : path_(std::move(path)) {

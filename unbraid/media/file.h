@@ -12,6 +12,10 @@ namespace unbraid {
 /// nothing, so it is quick, and a FIFO cannot make it wait.
 void check_file(const std::string& path);
 
+/// Absolute path, size and time of the last change, for cache keys; throws DataError when there is
+/// no such file.
+std::string file_stamp(const std::string& path);
+
 /// A regular file open for reading. Every failure is a DataError that names it.
 class File {
  public:

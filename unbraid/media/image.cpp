@@ -131,6 +131,14 @@ torch::Tensor ImageDecoder::decode(const std::string& cell) const {
   return read_images(paths_of(cell, channels()), channels());
 }
 
+std::string ImageDecoder::cache_key(const std::string& cell) const {
+  std::string key = fmt::format("image 1 {}\n", channels());
+  for (const std::string& path : paths_of(cell, channels())) {
+    key += file_stamp(path);
+  }
+  return key;
+}
+
 torch::Tensor ImageDecoder::transform(const torch::Tensor& decoded,
                                       const SampleContext& context) const {
   return transform_.apply(decoded, context);

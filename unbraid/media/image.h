@@ -50,6 +50,7 @@ class ImageDecoder final : public Decoder {
   [[nodiscard]] torch::Tensor decode(const std::string& cell) const override;
   [[nodiscard]] torch::Tensor transform(const torch::Tensor& decoded,
                                         const SampleContext& context) const override;
+  [[nodiscard]] std::string cache_key(const std::string& cell) const override;
 
  private:
   [[nodiscard]] int64_t channels() const { return transform_.settings().channels; }

@@ -245,6 +245,21 @@ torch::Tensor VideoDecoder::decode(const std::string& cell) const {
   return torch::stack(frames);
 }
 
+std::string VideoDecoder::cache_key(const std::string& cell) const {
+  std::string key = fmt::format("video 1 {} {}\n", channels(), settings_.fps);
+  for (const std::string& path : paths_of(cell, channels())) {
+    std::error_code ignored;
+    if (!fs::is_directory(path, ignored)) {
+      key += file_stamp(path);
+      continue;
+    }
+    for (const std::string& image : images_of(path)) {
+      key += file_stamp(image);
+    }
+  }
+  return key;
+}
+
 torch::Tensor VideoDecoder::transform(const torch::Tensor& decoded,
                                       const SampleContext& context) const {
   std::vector<torch::Tensor> frames;

@@ -49,6 +49,7 @@ class VideoDecoder final : public Decoder {
                                         const SampleContext& context) const override;
   [[nodiscard]] torch::Tensor load(const std::string& cell,
                                    const SampleContext& context) const override;
+  [[nodiscard]] std::string cache_key(const std::string& cell) const override;
 
  private:
   [[nodiscard]] int64_t channels() const { return transform_.settings().channels; }

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "unbraid/core/durable_file.h"
+#include "unbraid/data/cached_decoder.h"
 #include "unbraid/models/initialisation.h"
 #include "unbraid/training/toml.h"
 #include "unbraid/training/weights.h"
@@ -67,6 +68,8 @@ void read_data(Options options, Recipe& recipe) {
       static_cast<int>(options.integer("workers", settings.workers, {.min = 0, .max = 256}));
   settings.shuffle = options.boolean("shuffle", settings.shuffle);
   settings.drop_last = options.boolean("drop_last", settings.drop_last);
+  recipe.cache = options.path("cache", "");
+  recipe.cache_gb = options.number("cache_gb", recipe.cache_gb, {.min = 0, .max = 1e6});
   settings.skip_damaged = options.choice("on_error", {"fail", "skip"}, "fail") == "skip";
   settings.max_skipped = options.number("max_skipped", settings.max_skipped, {.min = 0, .max = 1});
   options.finish();
@@ -156,8 +159,16 @@ std::shared_ptr<const Manifest> Recipe::open_manifest(
   return std::make_shared<const Manifest>(Manifest::read(path, modality_names()));
 }
 
-std::shared_ptr<ManifestDataSet> Recipe::open_split(const std::shared_ptr<const Manifest>& rows,
-                                                    Split split) const {
+std::shared_ptr<TensorCache> Recipe::open_cache() const {
+  constexpr double kBytesOfGb = 1e9;
+  return cache.empty()
+             ? nullptr
+             : std::make_shared<TensorCache>(cache, static_cast<int64_t>(cache_gb * kBytesOfGb));
+}
+
+std::shared_ptr<ManifestDataSet> Recipe::open_split(
+    const std::shared_ptr<const Manifest>& rows, Split split,
+    const std::shared_ptr<TensorCache>& kept) const {
   const bool any = std::any_of(rows->rows.begin(), rows->rows.end(),
                                [split](const ManifestRow& row) { return row.split == split; });
   if (!any) {
@@ -166,6 +177,9 @@ std::shared_ptr<ManifestDataSet> Recipe::open_split(const std::shared_ptr<const 
   std::vector<DataModality> decoders;
   for (const ModalityRecipe& modality : modalities) {
     decoders.push_back({modality.name, modality.decoder});
+    if (kept != nullptr) {
+      decoders.back().decoder = std::make_shared<CachedDecoder>(modality.decoder, kept);
+    }
   }
   return std::make_shared<ManifestDataSet>(
       rows, split, decoders,

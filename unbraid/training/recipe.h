@@ -8,6 +8,7 @@
 #include "unbraid/data/avdigits.h"
 #include "unbraid/data/manifest.h"
 #include "unbraid/data/manifest_data_set.h"
+#include "unbraid/data/tensor_cache.h"
 #include "unbraid/media/decoder.h"
 #include "unbraid/methods/method.h"
 #include "unbraid/models/encoders/encoder.h"
@@ -31,6 +32,8 @@ struct Recipe {
   TrainingSettings settings;
   std::string manifest;                     // path; or instead
   std::optional<AvDigitsOptions> avdigits;  // the embedded data set
+  std::string cache;                        // folder that keeps decoded samples; empty: none
+  double cache_gb = 100;                    // that it may take
   std::vector<ModalityRecipe> modalities;   // those the method trains, in the recipe's order
   FusionBuilder fusion;
   std::shared_ptr<const Task> task;
@@ -45,9 +48,13 @@ struct Recipe {
   /// The manifest, generating the embedded data set where it is the source and not there yet.
   [[nodiscard]] std::shared_ptr<const Manifest> open_manifest(
       const std::function<void(size_t done, size_t total)>& progress = {}) const;
-  /// One split, every row checked; null when the manifest has no such rows.
+  /// Null without one.
+  [[nodiscard]] std::shared_ptr<TensorCache> open_cache() const;
+  /// One split, every row checked; null when the manifest has no such rows. What is decoded is kept
+  /// in `kept` unless that is null.
   [[nodiscard]] std::shared_ptr<ManifestDataSet> open_split(
-      const std::shared_ptr<const Manifest>& manifest, Split split) const;
+      const std::shared_ptr<const Manifest>& manifest, Split split,
+      const std::shared_ptr<TensorCache>& kept) const;
 };
 
 /// Reads a recipe file; `overrides` are `dotted.key=value` with a TOML value, or a bare word that

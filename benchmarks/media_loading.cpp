@@ -1,0 +1,190 @@
+// How fast CREMA-D's clips become batches: from WAV files and JPEG frames, beside a Python script
+// that does the same work; from WAV and raw FLV; and from the cache. All on one thread, in turns.
+// Then the loader with more workers.
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <functional>
+#include <iostream>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <fmt/format.h>
+#include <CLI/CLI.hpp>
+
+#include "unbraid/core/process.h"
+#include "unbraid/core/torch.h"
+#include "unbraid/data/loader.h"
+#include "unbraid/data/prepare/prepare.h"
+#include "unbraid/training/recipe.h"
+
+namespace unbraid::bench {
+namespace {
+
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+
+void run(const std::string& command) {
+  if (std::system(command.c_str()) != 0) {
+    throw std::runtime_error("failed: " + command);
+  }
+}
+
+double number_from(const std::string& command) {
+  FILE* pipe = popen(command.c_str(), "r");
+  double number = 0;
+  const bool read = pipe != nullptr && std::fscanf(pipe, "%lf", &number) == 1;
+  if (pipe == nullptr || pclose(pipe) != 0 || !read) {
+    throw std::runtime_error("failed: " + command);
+  }
+  return number;
+}
+
+/// A miniature of CREMA-D, also with extracted frames.
+class Clips {
+ public:
+  Clips(const std::string& sources, int actors)
+      : folder_(fs::temp_directory_path() / fmt::format("unbraid-media-bench-{}", getpid())) {
+    fs::create_directories(folder_);
+    run(fmt::format("{}/tests/data/miniature_cremad.sh {} {}", sources, raw().string(), actors));
+    fs::create_directories(folder_ / "frames/Image-01-FPS");
+    fs::create_directory_symlink(raw() / "AudioWAV", folder_ / "frames/AudioWAV");
+    for (const char* emotion : {"NEU", "HAP", "SAD", "FEA", "DIS", "ANG"}) {
+      const fs::path made = folder_ / emotion;
+      fs::create_directories(made);
+      run(
+          fmt::format("ffmpeg -loglevel error -i {}/VideoFlash/1001_DFA_{}_XX.flv -vf fps=1 -q:v 2 "
+                      "{}/%05d.jpg",
+                      raw().string(), emotion, made.string()));
+      for (int actor = 1001; actor < 1001 + actors; ++actor) {
+        fs::copy(made, frames() / "Image-01-FPS" / fmt::format("{}_DFA_{}_XX", actor, emotion));
+      }
+    }
+    write_manifest(raw(), "raw.csv");
+    write_manifest(frames(), "frames.csv");
+  }
+  ~Clips() { fs::remove_all(folder_); }
+  Clips(const Clips&) = delete;
+  Clips& operator=(const Clips&) = delete;
+
+  [[nodiscard]] fs::path raw() const { return folder_ / "raw"; }
+  [[nodiscard]] fs::path frames() const { return folder_ / "frames"; }
+  [[nodiscard]] fs::path file(const std::string& name) const { return folder_ / name; }
+
+ private:
+  void write_manifest(const fs::path& data, const std::string& name) const {
+    const PrepareOptions options{.raw = data, .split_lists = {}, .seed = 0, .classes = {}};
+    std::FILE* file = std::fopen((folder_ / name).c_str(), "w");
+    const std::string text = manifest_of(prepare("cremad", options), folder_);
+    std::fwrite(text.data(), 1, text.size(), file);
+    std::fclose(file);
+  }
+
+  fs::path folder_;
+};
+
+std::shared_ptr<ManifestDataSet> open(const Clips& clips, const std::string& sources,
+                                      const std::string& manifest, const std::string& cache) {
+  const Recipe recipe =
+      read_recipe(sources + "/recipes/cremad/dgl.toml",
+                  {"data.manifest=" + clips.file(manifest).string(), "data.cache=" + cache});
+  return recipe.open_split(recipe.open_manifest(), Split::kTrain, recipe.open_cache());
+}
+
+double clips_per_second(const DataSet& data, int rounds) {
+  const auto start = Clock::now();
+  for (int round = 0; round < rounds; ++round) {
+    for (size_t i = 0; i < data.size(); ++i) {
+      static_cast<void>(data.get(i, static_cast<uint64_t>(round), true));
+    }
+  }
+  const std::chrono::duration<double> seconds = Clock::now() - start;
+  return static_cast<double>(data.size()) * rounds / seconds.count();
+}
+
+double loaded_per_second(const std::shared_ptr<const DataSet>& data, int workers) {
+  Loader loader(data, {.batch_size = 16, .workers = workers, .shuffle = true, .training = true});
+  const auto start = Clock::now();
+  loader.start(0);
+  size_t count = 0;
+  while (const auto batch = loader.next()) {
+    count += static_cast<size_t>(batch->size());
+  }
+  const std::chrono::duration<double> seconds = Clock::now() - start;
+  return static_cast<double>(count) / seconds.count();
+}
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+void measure(const std::string& sources, int actors, int turns) {
+  const Clips clips(sources, actors);
+  const auto frames = open(clips, sources, "frames.csv", "");
+  const auto raw = open(clips, sources, "raw.csv", "");
+  const auto kept = open(clips, sources, "frames.csv", clips.file("cache").string());
+  const auto kept_raw = open(clips, sources, "raw.csv", clips.file("cache-raw").string());
+  clips_per_second(*kept, 1);
+  clips_per_second(*kept_raw, 1);
+  const std::string python =
+      fmt::format("/usr/bin/python3 {}/benchmarks/media_reference.py 1 {}/AudioWAV {}/Image-01-FPS",
+                  sources, clips.frames().string(), clips.frames().string());
+  struct Row {
+    const char* name;
+    std::function<double()> rate;
+    std::vector<double> rates;
+  };
+  std::array rows = {
+      Row{"SciPy and Pillow, WAV + JPEG", [&] { return number_from(python); }, {}},
+      Row{"files, WAV + JPEG", [&] { return clips_per_second(*frames, 1); }, {}},
+      Row{"cache, WAV + JPEG", [&] { return clips_per_second(*kept, 1); }, {}},
+      Row{"files, WAV + FLV", [&] { return clips_per_second(*raw, 1); }, {}},
+      Row{"cache, WAV + FLV", [&] { return clips_per_second(*kept_raw, 1); }, {}},
+  };
+  for (int turn = 0; turn < turns; ++turn) {
+    for (Row& row : rows) {
+      row.rates.push_back(row.rate());
+    }
+  }
+  std::cout << fmt::format("CREMA-D, clips a second on one core, median of {} turns\n", turns);
+  const double python_rate = median(rows[0].rates);
+  for (const Row& row : rows) {
+    std::cout << fmt::format("{:<32}{:>10.1f}{:>8.1f} x Python\n", row.name, median(row.rates),
+                             median(row.rates) / python_rate);
+  }
+  std::cout << "\nloader, WAV + JPEG from files, clips a second\n";
+  const int cores = static_cast<int>(std::thread::hardware_concurrency());
+  for (int workers = 1; workers <= cores; workers *= 2) {
+    std::cout << fmt::format("{:>3} workers{:>10.1f}\n", workers,
+                             loaded_per_second(frames, workers));
+  }
+}
+
+}  // namespace
+}  // namespace unbraid::bench
+
+int main(int argc, char** argv) {
+  unbraid::tune_process();
+  at::set_num_threads(1);
+  CLI::App app("Measures how fast media files become batches");
+  int actors = 20;
+  int turns = 3;
+  app.add_option("--actors", actors, "Six clips each")->check(CLI::Range(3, 91));
+  app.add_option("--turns", turns, "Measurements of each")->check(CLI::Range(1, 100));
+  CLI11_PARSE(app, argc, argv);
+  try {
+    unbraid::bench::measure(UNBRAID_SOURCE_DIR, actors, turns);
+  } catch (const std::exception& error) {
+    std::cerr << "unbraid_media_bench: " << error.what() << std::endl;
+    return 1;
+  }
+  return 0;
+}

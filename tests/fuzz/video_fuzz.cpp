@@ -1,0 +1,8 @@
+#include "tests/fuzz/fuzz_file.h"
+#include "unbraid/media/container.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  return unbraid::fuzz::expect_error_at_most(data, size, [](const std::string& path) {
+    static_cast<void>(unbraid::VideoFile(path).frames_at({0.0, 0.2, 5.0}));
+  });
+}
