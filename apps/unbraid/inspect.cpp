@@ -10,11 +10,12 @@
 #include "apps/unbraid/commands.h"
 #include "apps/unbraid/progress.h"
 #include "apps/unbraid/run_recipe.h"
+#include "unbraid/core/durable_file.h"
 #include "unbraid/core/error.h"
 #include "unbraid/core/random.h"
 #include "unbraid/core/stop.h"
 #include "unbraid/data/contact_sheet.h"
-#include "unbraid/media/png_writer.h"
+#include "unbraid/media/png_encoder.h"
 
 namespace unbraid {
 namespace {
@@ -152,8 +153,9 @@ void run(const InspectArguments& arguments) {
     std::cout << "cannot be read: " << sample.reason << "\n";
   }
   const torch::Tensor sheet = contact_sheet(rows);
-  write_png(arguments.sheet, static_cast<int>(sheet.size(0)), static_cast<int>(sheet.size(1)), 3,
-            {sheet.data_ptr<uint8_t>(), static_cast<size_t>(sheet.numel())});
+  write_file_durably(arguments.sheet,
+                     encode_png(static_cast<int>(sheet.size(0)), static_cast<int>(sheet.size(1)), 3,
+                                {sheet.data_ptr<uint8_t>(), static_cast<size_t>(sheet.numel())}));
   std::cout << fmt::format("\n{}: from top to bottom {}; from left to right {}\n", arguments.sheet,
                            fmt::join(ids, ", "), fmt::join(recipe.modality_names(), ", "));
 }

@@ -204,6 +204,8 @@ TEST_F(CommandLine, InspectShowsWhatTheModelSees) {
   expect_error(unbraid_program(command + " --split dev"), 2, "dev");
   expect_error(unbraid_program(command + " --samples 0"), 2, "--samples");
   EXPECT_EQ(unbraid_program("inspect " + recipe().string() + " --sheet /proc/no.png").code, 5);
+  EXPECT_EQ(unbraid_program("inspect " + recipe().string() + " --sheet /dev/full").code, 5);
+  EXPECT_TRUE(std::filesystem::is_character_file("/dev/full"));
 }
 
 TEST_F(CommandLine, PrepareErrors) {

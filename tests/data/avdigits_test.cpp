@@ -28,7 +28,6 @@
 #include "unbraid/data/avdigits_glyphs.h"
 #include "unbraid/data/avdigits_speech.h"
 #include "unbraid/data/avdigits_visual.h"
-#include "unbraid/media/png_writer.h"
 
 namespace unbraid {
 namespace {
@@ -326,10 +325,6 @@ TEST_F(AvDigits, SaysWhereItCannotWrite) {
   EXPECT_TRUE(contains(
       message_of<StorageError>([&] { avdigits::write_wav(options.cache + "/x.wav", {0.0F}); }),
       "file/x.wav"));
-  EXPECT_TRUE(contains(message_of<StorageError>([&] {
-                         write_png(options.cache + "/x.png", 32, 32, 1, std::vector<uint8_t>(1024));
-                       }),
-                       "file/x.png"));
 }
 
 TEST_F(AvDigits, RefusesAFolderWithoutAManifest) {

@@ -4,11 +4,12 @@
 
 #include <cmath>
 
-#include "media/fixtures.h"
+#include "media/reference.h"
 
 namespace unbraid {
 namespace {
 
+using testing::content_of;
 using testing::expect_data_error;
 using testing::message_of;
 using testing::options_of;
@@ -90,7 +91,7 @@ TEST_F(Array, RefusesAHugeFileByItsFirstBytes) {
   std::filesystem::resize_file(path, uint64_t{15} << 30);  // sparse: it takes no room on the disk
   Options options = options_of({});
   const ArrayDecoder decoder(options);
-  expect_data_error([&] { return decoder.decode(path); }, {path, "expected a .npy file"});
+  expect_data_error([&] { return decoder.decode(path); }, {path, "expected a .npy or .npz file"});
 }
 
 TEST_F(Array, RefusesATableWithoutRows) {
@@ -104,6 +105,60 @@ TEST_F(Array, RefusesATableWithoutRows) {
         },
         {path, "expected"});
   }
+}
+
+// What NumPy writes as .npz: `python` makes the call.
+class Npz : public ::testing::Test {
+ protected:
+  std::string write(const std::string& name, const std::string& call) {
+    const std::string path = folder_.file(name);
+    testing::run(
+        fmt::format("/usr/bin/python3 -c \"import numpy as np; path = '{}'; {}\"", path, call));
+    return path;
+  }
+  static ArrayDecoder decoder(const std::string& member, const std::string& table = "") {
+    Options options = options_of({{"member", member}, {"table", table}});
+    return ArrayDecoder(options);
+  }
+
+  TemporaryFolder folder_;
+};
+
+TEST_F(Npz, ReadsItsMembers) {
+  const std::string two = "a=np.arange(6.0).reshape(2, 3), b=np.array([7, 8], dtype='>i2')";
+  for (const std::string save : {"np.savez", "np.savez_compressed"}) {
+    const std::string path = write("x.npz", fmt::format("{}(path, {})", save, two));
+    const torch::Tensor a = torch::arange(6, torch::kFloat).view({2, 3});
+    EXPECT_TRUE(torch::equal(decoder("a").decode(path), a)) << save;
+    EXPECT_TRUE(torch::equal(decoder("b").decode(path), torch::tensor({7.0F, 8.0F}))) << save;
+    EXPECT_TRUE(torch::equal(decoder("a", path).decode("1"), a[1])) << save;
+    expect_data_error([&] { return decoder("c").decode(path); }, {path, "an array c", "a, b"});
+    expect_data_error([&] { return decoder("").decode(path); }, {path, "member", "a, b"});
+  }
+  const std::string one = write("one.npz", "np.savez(path, np.ones(3))");
+  EXPECT_TRUE(torch::equal(decoder("").decode(one), torch::ones({3})));
+}
+
+TEST_F(Npz, FindsDamage) {
+  const std::string path = write("x.npz", "np.savez_compressed(path, a=np.arange(5000.0) ** 2)");
+  const std::string whole = content_of(path);
+  for (const double part : {0.01, 0.2, 0.5, 0.9, 0.999}) {
+    const auto bytes = static_cast<size_t>(part * static_cast<double>(whole.size()));
+    const std::string cut = folder_.write("cut.npz", whole.substr(0, bytes));
+    expect_data_error([&] { return decoder("a").decode(cut); }, {cut});
+  }
+  for (size_t byte = 60; byte + 200 < whole.size(); byte += 97) {
+    std::string damaged = whole;
+    damaged[byte] = static_cast<char>(damaged[byte] ^ 0x20);
+    const std::string bad = folder_.write("bad.npz", damaged);
+    expect_data_error([&] { return decoder("a").decode(bad); }, {bad});
+  }
+}
+
+TEST_F(Npz, RefusesBombs) {
+  const std::string path = write("x.npz", "np.savez_compressed(path, a=np.zeros(30000000))");
+  EXPECT_LT(std::filesystem::file_size(path), 1000000);
+  expect_data_error([&] { return decoder("a").decode(path); }, {path, "at most 200 times"});
 }
 
 }  // namespace

@@ -28,7 +28,7 @@
 #include "unbraid/data/avdigits_speech.h"
 #include "unbraid/data/avdigits_visual.h"
 #include "unbraid/data/manifest.h"
-#include "unbraid/media/png_writer.h"
+#include "unbraid/media/png_encoder.h"
 
 namespace unbraid {
 namespace {
@@ -260,23 +260,29 @@ class Generator {
                         avdigits::record(avdigits::speak(key.digit, voice), chatter_[key.split],
                                          options_.difficulty, audio_random));
     RandomStream visual_random = stream("visual");
-    write_png((folder_ / visual_of(key)).string(), avdigits::kImageSide, avdigits::kImageSide, 1,
-              avdigits::paint(key.digit, scribes_[key.split], options_.difficulty, visual_random));
+    const auto pixels =
+        avdigits::paint(key.digit, scribes_[key.split], options_.difficulty, visual_random);
+    write_bytes(folder_ / visual_of(key),
+                encode_png(avdigits::kImageSide, avdigits::kImageSide, 1, pixels));
   }
 
   static std::string audio_of(const Key& key) { return "audio/" + key.id + ".wav"; }
   static std::string visual_of(const Key& key) { return "visual/" + key.id + ".png"; }
 
   void write_manifest() const {
-    const fs::path path = folder_ / "manifest.csv";
-    std::ofstream file(path);
-    file << "id,split,label,audio,visual\n";
+    std::string text = "id,split,label,audio,visual\n";
     const size_t count = samples_of(0) + samples_of(1) + samples_of(2);
     for (size_t sample = 0; sample < count; ++sample) {
       const Key key = key_of(sample);
-      file << key.id << ',' << name_of(kSplits[key.split]) << ',' << key.digit << ','
-           << audio_of(key) << ',' << visual_of(key) << '\n';
+      text += fmt::format("{},{},{},{},{}\n", key.id, name_of(kSplits[key.split]), key.digit,
+                          audio_of(key), visual_of(key));
     }
+    write_bytes(folder_ / "manifest.csv", text);
+  }
+
+  static void write_bytes(const fs::path& path, const std::string& content) {
+    std::ofstream file(path, std::ios::binary);
+    file << content;
     file.close();
     if (!file) {
       throw StorageError(path.string() + ": cannot write the whole file; is the disk full?");

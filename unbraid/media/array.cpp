@@ -8,17 +8,21 @@
 
 #include "unbraid/media/file.h"
 #include "unbraid/media/normalize.h"
+#include "unbraid/media/npz.h"
 
 namespace unbraid {
 namespace {
 
 constexpr int64_t kMaxSampleBytes = int64_t{1} << 30;
 
-NpyArray read_npy(const std::string& path, int64_t max_bytes) {
+NpyArray read_npy(const std::string& path, const std::string& member, int64_t max_bytes) {
   // Anything else is refused by its first bytes, however large it is.
   const File file(path);
+  if (file.read(0, kZipMagic.size()) == kZipMagic) {
+    return {read_npz_member(file, member, max_bytes), path};
+  }
   if (file.read(0, kNpyMagic.size()) != kNpyMagic) {
-    throw file.error("expected a .npy file");
+    throw file.error("expected a .npy or .npz file");
   }
   return {read_file(file, max_bytes), path};
 }
@@ -39,11 +43,13 @@ void require_values(int64_t count, const std::string& source) {
 }  // namespace
 
 ArrayDecoder::ArrayDecoder(Options& options)
-    : table_path_(options.path("table", "")), normalization_(options) {
+    : table_path_(options.path("table", "")),
+      member_(options.text("member", "")),
+      normalization_(options) {
   if (table_path_.empty()) {
     return;
   }
-  table_ = std::make_unique<const NpyArray>(read_npy(table_path_, kMaxNpyBytes));
+  table_ = std::make_unique<const NpyArray>(read_npy(table_path_, member_, kMaxNpyBytes));
   require_values(table_->size(), table_path_);
   if (table_->shape().empty()) {
     throw DataError(fmt::format("{}: expected rows, found a single number", table_path_));
@@ -72,7 +78,7 @@ void ArrayDecoder::check(const std::string& cell) const {
 
 torch::Tensor ArrayDecoder::decode(const std::string& cell) const {
   if (table_ == nullptr) {
-    const NpyArray array = read_npy(cell, kMaxSampleBytes);
+    const NpyArray array = read_npy(cell, member_, kMaxSampleBytes);
     require_values(array.size(), cell);
     return tensor_of(array, 0, array.shape());
   }

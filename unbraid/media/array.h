@@ -13,11 +13,13 @@ namespace unbraid {
 /// No larger .npy file is read.
 inline constexpr int64_t kMaxNpyBytes = int64_t{16} << 30;
 
-/// kind = "array": numbers from .npy files, as float. With `table`, one file is held in memory for
-/// all samples, and a cell is the number of a row, from 0; without, a cell is the path of the
-/// sample's own array. `decode` gives the row or the array in its shape; `transform` normalises.
+/// kind = "array": numbers from .npy or .npz files, as float. With `table`, one file is held in
+/// memory for all samples, and a cell is the number of a row, from 0; without, a cell is the path
+/// of the sample's own array. `decode` gives the row or the array in its shape; `transform`
+/// normalises.
 ///
-/// Keys: table = "" (a path), normalize with its keys (see Normalization).
+/// Keys: table = "" (a path), member = "" (the array of a .npz that holds several), normalize with
+/// its keys (see Normalization).
 class ArrayDecoder final : public Decoder {
  public:
   explicit ArrayDecoder(Options& options);
@@ -36,6 +38,7 @@ class ArrayDecoder final : public Decoder {
   int64_t row_number(const std::string& cell) const;
 
   std::string table_path_;
+  std::string member_;
   std::unique_ptr<const NpyArray> table_;
   Normalization normalization_;
 };
