@@ -214,7 +214,8 @@ TEST_F(Image, RefusesWhatIsNoImage) {
   }
   for (const std::string& content :
        {noise, std::string("x"), "\x89PNG\r\n\x1a\n" + noise, "\xff\xd8\xff" + noise,
-        std::string("GIF89a"), std::string("\x89PNG\r\n\x1a\n"), std::string("\xff\xd8\xff")}) {
+        std::string("GIF89a"), std::string("RIFF"), std::string("\x89PNG\r\n\x1a\n"),
+        std::string("\xff\xd8\xff")}) {
     const std::string path = folder_.write("noise.png", content);
     expect_data_error([&] { read_image(path, 3); }, {path});
   }

@@ -168,7 +168,8 @@ TEST(Initialise, DrawsTheDistributionsOfTheReference) {
   initialise(encoder, 1);
   initialise(*model, 1);
   const auto p = encoder.named_parameters();
-  // Kaiming fan out: 128 channels x 3 x 3 for layer2's convolutions.
+  // Kaiming fan out: 128 channels x 3 x 3 for layer2's convolutions, also the one of 64 inputs.
+  EXPECT_NEAR(p["layer2.0.conv1.weight"].std().item<double>(), std::sqrt(2.0 / (128 * 9)), 1e-3);
   EXPECT_NEAR(p["layer2.1.conv1.weight"].std().item<double>(), std::sqrt(2.0 / (128 * 9)), 1e-3);
   EXPECT_NEAR(p["layer2.1.conv1.weight"].mean().item<double>(), 0.0, 1e-3);
   EXPECT_TRUE(torch::equal(p["bn1.weight"], torch::ones(64)));

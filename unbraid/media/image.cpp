@@ -67,7 +67,8 @@ torch::Tensor read_image(const std::string& path, int64_t channels) {
   } else if (content.starts_with("\xff\xd8\xff")) {
     image = decode_jpeg(content, path);
     orientation = exif_orientation(content);
-  } else if (content.starts_with("RIFF") && content.compare(8, 4, "WEBP") == 0) {
+  } else if (content.starts_with("RIFF") &&
+             std::string_view(content).substr(0, 12).ends_with("WEBP")) {
     image = decode_webp(content, path);
   } else {
     throw DataError(
