@@ -60,7 +60,7 @@ void add_eval(CLI::App& app) {
   auto arguments = std::make_shared<EvalArguments>();
   CLI::App* command =
       app.add_subcommand("eval", "Evaluate the best checkpoint of a run, fused and per modality");
-  command->add_option("RUN", arguments->run, "Folder of a run")->required();
+  command->add_option("RUN", arguments->run, "Folder of a run")->required()->check(not_empty);
   command->add_option("--split", arguments->split, "train, val or test")->capture_default_str();
   command
       ->add_option("--absent", arguments->absent,

@@ -97,6 +97,7 @@ torch::Tensor as_drawn(const torch::Tensor& input, const std::string& kind) {
 }
 
 void run(const InspectArguments& arguments) {
+  refuse_to_replace(arguments.sheet, "\x89PNG", "a PNG");
   const Recipe recipe = read_recipe(arguments.recipe, arguments.overrides);
   const Split split = split_named(arguments.split);
   const auto manifest = recipe.open_manifest(show_generation);
@@ -177,6 +178,7 @@ void add_inspect(CLI::App& app) {
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
   command->add_option("--sheet", arguments->sheet, "The picture to write, a PNG")
+      ->check(not_empty)
       ->capture_default_str();
   command->callback([arguments] { run(*arguments); });
 }

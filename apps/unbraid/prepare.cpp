@@ -1,10 +1,12 @@
 #include "unbraid/data/prepare/prepare.h"
 
 #include <iostream>
+#include <limits>
 #include <memory>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <nlohmann/json.hpp>
 
 #include "apps/unbraid/commands.h"
 #include "unbraid/core/durable_file.h"
@@ -18,7 +20,7 @@ struct PrepareArguments {
   std::string raw;
   std::string manifest;
   std::vector<std::string> split_lists;
-  uint64_t seed = 0;
+  int64_t seed = 0;
   int64_t classes = 0;
 };
 
@@ -35,21 +37,25 @@ std::pair<Split, std::filesystem::path> read_split_list(const std::string& argum
 
 void run(const PrepareArguments& arguments) {
   namespace fs = std::filesystem;
-  PrepareOptions options{
-      .raw = arguments.raw, .split_lists = {}, .seed = arguments.seed, .classes = {}};
+  PrepareOptions options{.raw = arguments.raw,
+                         .split_lists = {},
+                         .seed = static_cast<uint64_t>(arguments.seed),
+                         .classes = {}};
   for (const std::string& argument : arguments.split_lists) {
     options.split_lists.push_back(read_split_list(argument));
   }
   if (arguments.classes > 0) {
     options.classes = arguments.classes;
   }
+  refuse_to_replace(arguments.manifest, "id,split,label", "a manifest");
   const Prepared prepared = prepare(arguments.data_set, options);
-  write_file_durably(arguments.manifest,
-                     manifest_of(prepared, folder_of(fs::path(arguments.manifest))));
+  const std::string manifest = manifest_of(prepared, folder_of(fs::path(arguments.manifest)));
+  static_cast<void>(Manifest::parse(manifest, arguments.manifest, prepared.modalities));
+  write_file_durably(arguments.manifest, manifest);
   std::cout << report_of(prepared)
-            << fmt::format("modalities: {}\nclasses = [\"{}\"]\n{} samples in {}\n",
+            << fmt::format("modalities: {}\nclasses = {}\n{} samples in {}\n",
                            fmt::join(prepared.modalities, ", "),
-                           fmt::join(prepared.classes, "\", \""), prepared.samples.size(),
+                           nlohmann::json(prepared.classes).dump(), prepared.samples.size(),
                            arguments.manifest);
 }
 
@@ -64,14 +70,18 @@ void add_prepare(CLI::App& app) {
                    fmt::format("One of {}", fmt::join(known_data_sets(), ", ")))
       ->required();
   command->add_option("RAW_DIR", arguments->raw, "Folder of the data set as it was published")
-      ->required();
-  command->add_option("-o,--out", arguments->manifest, "The manifest to write")->required();
+      ->required()
+      ->check(not_empty);
+  command->add_option("-o,--out", arguments->manifest, "The manifest to write")
+      ->required()
+      ->check(not_empty);
   command
       ->add_option("--split-list", arguments->split_lists,
                    "train=FILE, val=FILE or test=FILE: a published list of clips; may be repeated")
       ->take_all()
       ->expected(1);
   command->add_option("--seed", arguments->seed, "Decides the splits that are made")
+      ->check(CLI::Range(int64_t{0}, std::numeric_limits<int64_t>::max()))
       ->capture_default_str();
   command
       ->add_option("--classes", arguments->classes,

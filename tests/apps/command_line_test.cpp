@@ -128,7 +128,7 @@ TEST_F(CommandLine, UsageErrorsAreTwo) {
   expect_error(unbraid_program("train"), 2, "RECIPE");
   expect_error(unbraid_program("demo --seeds 0"), 2, "--seeds");
   expect_error(unbraid_program("train " + recipe().string() + " --out ''"), 2,
-               "--out: expected the name of a folder");
+               "--out: expected a name, got nothing");
   const Outcome full = unbraid_program("--help 2>/dev/null >/dev/full");
   EXPECT_EQ(full.code, 5);
   expect_error(train("--set epochs"), 2, "--set epochs: expected key=value");
@@ -206,6 +206,10 @@ TEST_F(CommandLine, InspectShowsWhatTheModelSees) {
   EXPECT_EQ(unbraid_program("inspect " + recipe().string() + " --sheet /proc/no.png").code, 5);
   EXPECT_EQ(unbraid_program("inspect " + recipe().string() + " --sheet /dev/full").code, 5);
   EXPECT_TRUE(std::filesystem::is_character_file("/dev/full"));
+  const std::string before = read_text(recipe());
+  expect_error(unbraid_program("inspect " + recipe().string() + " --sheet " + recipe().string()), 2,
+               "is not a PNG");
+  EXPECT_EQ(read_text(recipe()), before);
 }
 
 TEST_F(CommandLine, PrepareErrors) {
@@ -218,6 +222,27 @@ TEST_F(CommandLine, PrepareErrors) {
       2, "--split-list train: expected train=FILE");
   expect_error(unbraid_program("prepare cremad " + folder_.path().string()), 2, "--out");
   EXPECT_FALSE(std::filesystem::exists(folder_ / "made.csv"));
+  expect_error(unbraid_program("prepare cremad ''" + out), 2, "expected a name");
+  expect_error(unbraid_program("prepare cremad /tmp --seed -1" + out), 2, "--seed");
+  write_text(folder_ / "mine.wav", "RIFF");
+  expect_error(unbraid_program("prepare folders /tmp -o " + (folder_ / "mine.wav").string()), 2,
+               "is not a manifest");
+  // One class, and names that no manifest can hold.
+  const auto clip = [&](const std::string& name) {
+    std::filesystem::create_directories((folder_ / name).parent_path());
+    write_text(folder_ / name, "x");
+  };
+  const std::string tree = "prepare folders " + (folder_ / "tree").string() + out;
+  clip("tree/face/train/a/1.png");
+  clip("tree/face/train/a/2.png");
+  expect_error(unbraid_program(tree), 4, "at least 2 classes");
+  clip("tree/face/train/b/3.png");
+  clip("tree/face/train/b/4.png");
+  EXPECT_EQ(unbraid_program(tree).code, 0);
+  std::filesystem::create_directory_symlink("loop", folder_ / "tree/face/train/a/loop");
+  EXPECT_EQ(unbraid_program(tree).code, 0);
+  clip("tree/face/train/b\n/5.png");
+  expect_error(unbraid_program(tree), 4, "expected an id");
 }
 
 TEST_F(CommandLine, BadRecipesAreThree) {

@@ -96,7 +96,7 @@ TEST(Options, RefusesNumbersThatAreNone) {
 TEST(Options, RefusesNumbersThatNoFloatHolds) {
   Options options(make_table({{"big", {1e39, "r.toml:2"}}, {"small", {1e-40, "r.toml:3"}}}));
   EXPECT_EQ(message_of([&] { options.number("big"); }),
-            "r.toml:2: big: expected a number, got 1e+39");
+            "r.toml:2: big: expected a number that a float can hold, got 1e+39");
   EXPECT_EQ(options.number("small"), 1e-40);
   EXPECT_EQ(
       message_of([&] { options.number("small", std::nullopt, {.min = 0, .open_min = true}); }),

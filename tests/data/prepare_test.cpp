@@ -197,16 +197,18 @@ TEST_F(Prepare, VggSoundFollowsItsListWithFramesOrVideos) {
   fs::create_directories(folder_.file("raw"));
   static_cast<void>(folder_.write("raw/vggsound.csv",
                                   "--ab,30,playing harp,train\n_cd,5,\"dog, barking\",train\n"
+                                  "ij,7,playing harp,train\n"
                                   "ef,110,playing harp,test\ngh,0,playing harp,test\n"));
   file("raw/audio/train-audios/train-set/--ab_000030.wav");
   frames("raw/video/train-set-img/Image-01-FPS/--ab_000030.mp4", 3);
   file("raw/video/_cd_000005.mp4");
+  file("raw/video/ij_000007.mp4");
   file("raw/audio/test-audios/test-set/ef_000110.wav");
   PrepareOptions two = options();
   two.classes = 2;
   const Prepared prepared = prepare("vggsound", two);
   const auto samples = by_id(prepared);
-  ASSERT_EQ(samples.size(), 2);
+  ASSERT_EQ(samples.size(), 3);
   EXPECT_EQ(samples.at("--ab_000030")->label, "playing harp");
   EXPECT_EQ(samples.at("_cd_000005")->cells[0], samples.at("_cd_000005")->cells[1]);
   EXPECT_EQ(samples.at("_cd_000005")->label, "dog, barking");
@@ -291,6 +293,25 @@ TEST_F(Prepare, FoldersTakeAnyModalitiesAndClasses) {
   file("raw/sound/test/cat/3.png");
   expect_data_error([&] { return prepare("folders", options()); },
                     {"the clip cat/3 is in train and in test"});
+}
+
+TEST_F(Prepare, RefusesWhatCannotBeTrained) {
+  for (const char* name : {"a", "b"}) {
+    file(fmt::format("raw/rgb/train/{}/1_{}.png", name, name));
+  }
+  expect_data_error([&] { return prepare("folders", options()); }, {"the split val, found none"});
+  file("raw/rgb/train/a/2.png");
+  file("raw/rgb/other/a/3.png");
+  const Prepared prepared = prepare("folders", options());
+  EXPECT_EQ(prepared.samples.size(), 3);
+  EXPECT_EQ(prepared.left_out.at("folders that are not train, val or test"),
+            (std::vector<std::string>{"rgb/other"}));
+  file("raw/my rgb/train/a/1.png");
+  expect_data_error([&] { return prepare("folders", options()); }, {"my rgb", "letters, digits"});
+  fs::remove_all(folder_.file("raw/my rgb"));
+  PrepareOptions lists = options();
+  lists.split_lists = {{Split::kTrain, folder_.write("list", "x\ny\n")}};
+  expect_data_error([&] { return prepare("folders", lists); }, {"list", "none that is there"});
 }
 
 TEST(CsvField, IsReadBackAsItWas) {

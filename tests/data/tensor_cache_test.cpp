@@ -1,5 +1,6 @@
 #include "unbraid/data/tensor_cache.h"
 
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -197,6 +198,14 @@ TEST_F(Cache, ProcessesMayFillItAtOnceAndBeKilled) {
     EXPECT_FALSE(cache.find(fmt::format("{}-{}", child, count + 1)).has_value());
     EXPECT_GT(count, 0);
   }
+}
+
+TEST_F(Cache, PassesOverWhatIsNoFile) {
+  fs::create_directories(folder() / "folder.shard");
+  ASSERT_EQ(mkfifo((folder() / "fifo.shard").c_str(), 0600), 0);
+  TensorCache cache(folder(), kPlenty);
+  cache.store("a", numbers(1));
+  EXPECT_TRUE(cache.find("a").has_value());
 }
 
 TEST_F(Cache, SaysWhenItsFolderCannotBe) {

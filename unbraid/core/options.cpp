@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <limits>
 #include <numeric>
 #include <type_traits>
 
@@ -201,7 +202,9 @@ int64_t Options::integer(const std::string& key, std::optional<int64_t> fallback
 double Options::number(const std::string& key, std::optional<double> fallback, Range range) {
   const double value = *get(key, fallback, "a number");
   if (!inside(range, value)) {
-    throw error(key, fmt::format("expected {}, got {}", in_words(range, "a number"), value));
+    const bool too_large = std::abs(value) > std::numeric_limits<float>::max();
+    throw error(key, fmt::format("expected {}{}, got {}", in_words(range, "a number"),
+                                 too_large ? " that a float can hold" : "", value));
   }
   return value;
 }

@@ -13,6 +13,8 @@ volatile std::sig_atomic_t stop_signal = 0;
 
 void request_stop(int signal) { stop_signal = signal; }
 
+bool stop_requested() { return stop_signal != 0; }
+
 void throw_if_stopped() {
   if (stop_signal == SIGINT) {
     throw Error(ExitCode::kInterrupted, "stopped by SIGINT");

@@ -115,7 +115,12 @@ Split split_named(std::string_view name) {
 }
 
 Manifest Manifest::read(const std::string& path, const std::vector<std::string>& modalities) {
-  CsvReader csv(read_file(path, kMaxManifestBytes), path);
+  return parse(read_file(path, kMaxManifestBytes), path, modalities);
+}
+
+Manifest Manifest::parse(std::string content, const std::string& path,
+                         const std::vector<std::string>& modalities) {
+  CsvReader csv(std::move(content), path);
   std::vector<std::string> header;
   if (!csv.next(header)) {
     throw csv.error(1, "expected a header id,split,label,<modality>…, found nothing");

@@ -34,6 +34,9 @@ struct Manifest {
   /// id or label, a NUL or other bytes that are not UTF-8, a field of more than 1 MiB, a file of
   /// more than 1 GiB.
   static Manifest read(const std::string& path, const std::vector<std::string>& modalities);
+  /// The same for a manifest in memory; `path` is where it will be.
+  static Manifest parse(std::string content, const std::string& path,
+                        const std::vector<std::string>& modalities);
 };
 
 }  // namespace unbraid

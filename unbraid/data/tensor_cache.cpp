@@ -72,9 +72,10 @@ bool is_sound(const Header& header, int64_t left) {
 class Mapping {
  public:
   explicit Mapping(const fs::path& path) {
-    const FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    const FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
     struct stat status {};
-    if (file.get() < 0 || fstat(file.get(), &status) != 0 || status.st_size == 0) {
+    if (file.get() < 0 || fstat(file.get(), &status) != 0 || !S_ISREG(status.st_mode) ||
+        status.st_size == 0) {
       return;
     }
     void* mapped =
@@ -141,6 +142,10 @@ class TensorCache::Impl {
     if (failure) {
       throw StorageError(fmt::format("{}: cannot make the cache's folder: {}", folder_.string(),
                                      failure.message()));
+    }
+    if (access(folder_.c_str(), W_OK) != 0) {
+      throw StorageError(fmt::format("{}: the cache cannot be written: {}", folder_.string(),
+                                     std::strerror(errno)));
     }
     for (fs::directory_iterator entry(folder_, failure), end; !failure && entry != end;
          entry.increment(failure)) {
@@ -266,7 +271,9 @@ class TensorCache::Impl {
     int64_t bytes = 0;
     for (fs::directory_iterator entry(folder_, failure), end; !failure && entry != end;
          entry.increment(failure)) {
-      bytes += static_cast<int64_t>(entry->file_size(failure));
+      std::error_code ignored;  // of what is no file
+      const auto size_of_entry = entry->file_size(ignored);
+      bytes += ignored ? 0 : static_cast<int64_t>(size_of_entry);
     }
     counts_.bytes = bytes;
     if (failure || bytes + size > max_bytes_) {

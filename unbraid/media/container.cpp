@@ -18,6 +18,7 @@ extern "C" {
 
 #include <fmt/format.h>
 
+#include "unbraid/core/stop.h"
 #include "unbraid/media/file.h"
 #include "unbraid/media/image_codecs.h"
 
@@ -112,7 +113,7 @@ class Container {
   }
 
   /// The next packet of `stream`; false at the end of the file.
-  bool next_packet(const AVStream& stream, AVPacket& packet) const {
+  bool next_packet(const AVStream& stream, AVPacket& packet) {
     for (;;) {
       av_packet_unref(&packet);
       check_time();
@@ -124,12 +125,46 @@ class Container {
         return false;
       }
       require(status, "damaged or truncated");
-      if (packet.stream_index == stream.index && (packet.flags & AV_PKT_FLAG_DISCARD) == 0) {
+      note_end(packet);
+      if (packet.stream_index == stream.index) {
+        ++packets_;
         if ((packet.flags & AV_PKT_FLAG_CORRUPT) != 0) {
           throw error("damaged or truncated: a packet is marked as corrupt");
         }
         return true;
       }
+    }
+  }
+
+  /// Once every packet was read: whether the file is as long as its header says. FFmpeg reads what
+  /// is left of a cut file without complaint.
+  void check_whole(const AVStream& stream) const {
+    const std::string name = format_->iformat->name;
+    if (name.starts_with("mov") && packets_ < stream.nb_frames) {
+      throw error(
+          fmt::format("truncated: expected {} packets, found {}", stream.nb_frames, packets_));
+    }
+    if (name == "avi") {
+      const std::string head = file_.read(4, 4);
+      int64_t size = 8;
+      for (size_t i = 0; i < head.size(); ++i) {
+        size += int64_t{static_cast<unsigned char>(head[i])} << (8 * i);
+      }
+      if (size > file_.size()) {
+        throw error(fmt::format("truncated: expected {} bytes, found {}", size, file_.size()));
+      }
+    }
+    const double start = format_->start_time == AV_NOPTS_VALUE
+                             ? 0.0
+                             : static_cast<double>(format_->start_time) / AV_TIME_BASE;
+    const double promised = format_->duration == AV_NOPTS_VALUE
+                                ? 0.0
+                                : static_cast<double>(format_->duration) / AV_TIME_BASE;
+    const double found = end_ - start;
+    const bool from_header = (name.starts_with("matroska") || name == "flv") &&
+                             format_->duration_estimation_method == AVFMT_DURATION_FROM_STREAM;
+    if (from_header && promised - found > std::max(0.5, 0.1 * promised)) {
+      throw error(fmt::format("truncated: expected {:.2f} seconds, found {:.2f}", promised, found));
     }
   }
 
@@ -141,12 +176,22 @@ class Container {
   }
 
   void check_time() const {
+    throw_if_stopped();
     if (std::chrono::steady_clock::now() > deadline_) {
       throw error(fmt::format("took longer than {} seconds to read", kPatience.count()));
     }
   }
 
  private:
+  void note_end(const AVPacket& packet) {
+    const int64_t stamp = packet.pts != AV_NOPTS_VALUE ? packet.pts : packet.dts;
+    if (stamp != AV_NOPTS_VALUE) {
+      const AVStream& stream = *format_->streams[packet.stream_index];
+      end_ = std::max(end_, static_cast<double>(stamp + std::max<int64_t>(packet.duration, 0)) *
+                                av_q2d(stream.time_base));
+    }
+  }
+
   void open() {
     format_ = allocated(avformat_alloc_context());
     auto* buffer = static_cast<unsigned char*>(allocated(av_malloc(kBufferBytes)));
@@ -161,8 +206,12 @@ class Container {
     format_->max_streams = kMaxStreams;
     format_->interrupt_callback = {is_late, this};
     AVFormatContext* opening = format_;
-    const int status = avformat_open_input(&opening, "", nullptr, nullptr);
+    AVDictionary* settings = nullptr;
+    av_dict_set(&settings, "protocol_whitelist", "none", 0);  // no sockets for an SDP either
+    const int status = avformat_open_input(&opening, "", nullptr, &settings);
+    av_dict_free(&settings);
     format_ = opening;  // null after a failure
+    throw_if_stopped();
     if (status < 0) {
       throw error(fmt::format("expected a media file, FFmpeg says: {}", in_words(status)));
     }
@@ -214,12 +263,15 @@ class Container {
   }
 
   static int is_late(void* self) {
-    return std::chrono::steady_clock::now() > static_cast<Container*>(self)->deadline_ ? 1 : 0;
+    const bool late = std::chrono::steady_clock::now() > static_cast<Container*>(self)->deadline_;
+    return late || stop_requested() ? 1 : 0;
   }
 
   File file_;
   std::chrono::steady_clock::time_point deadline_;
   int64_t position_ = 0;
+  int64_t packets_ = 0;  // of the stream that is read
+  double end_ = 0;       // of what was read of any stream, in seconds
   AVIOContext* io_ = nullptr;
   AVFormatContext* format_ = nullptr;
 };
@@ -231,13 +283,11 @@ double seconds_of(int64_t time, const AVStream& stream) {
 /// Feeds packets of one stream to its decoder and hands out what comes back.
 class StreamDecoder {
  public:
-  StreamDecoder(const Container& container, const AVStream& stream)
+  StreamDecoder(Container& container, const AVStream& stream)
       : container_(container),
         stream_(stream),
         codec_(container.open_codec(stream)),
         packet_(allocated(av_packet_alloc())) {}
-
-  [[nodiscard]] AVCodecContext& codec() const { return *codec_; }
 
   /// False at the end.
   bool next(AVFrame& frame) {
@@ -262,10 +312,8 @@ class StreamDecoder {
     }
   }
 
-  void flush() { avcodec_flush_buffers(codec_.get()); }
-
  private:
-  const Container& container_;
+  Container& container_;
   const AVStream& stream_;
   Codec codec_;
   Packet packet_;
@@ -344,9 +392,9 @@ class VideoFile::Impl {
  public:
   explicit Impl(const std::string& path)
       : path_(path),
-        container_(path),
-        stream_(container_.best_stream(AVMEDIA_TYPE_VIDEO, "a video stream")) {
-    check_image_size(stream_.codecpar->height, stream_.codecpar->width, path);
+        container_(std::make_unique<Container>(path)),
+        stream_(&container_->best_stream(AVMEDIA_TYPE_VIDEO, "a video stream")) {
+    check_image_size(stream_->codecpar->height, stream_->codecpar->width, path);
     scan();
   }
 
@@ -355,31 +403,12 @@ class VideoFile::Impl {
 
   std::vector<torch::Tensor> frames_at(const std::vector<double>& moments) {
     std::vector<torch::Tensor> frames;
-    StreamDecoder decoder(container_, stream_);
-    Frame current(allocated(av_frame_alloc()));
-    Frame following(allocated(av_frame_alloc()));
-    bool have_current = false;
-    bool have_following = false;
-    bool ended = false;
-    double reached = -1;  // where decoding stands; nothing is decoded yet
-    for (const double moment : moments) {
-      if (reached < 0 || key_before(moment) > reached) {
-        seek(key_before(moment), decoder, reached < 0);
-        have_current = have_following = ended = false;
+    for (size_t i = 0; i < moments.size(); ++i) {
+      const bool skips = key_before(moments[i]) > key_before(moments[std::max<size_t>(i, 1) - 1]);
+      if (i == 0 || skips) {
+        start_at(key_before(moments[i]));
       }
-      while (!ended && (!have_following || shown(*following) <= moment + kTolerance)) {
-        if (have_following) {
-          std::swap(current, following);
-          have_current = true;
-        }
-        have_following = decoder.next(*following);
-        ended = !have_following;
-      }
-      if (!have_current && !have_following) {
-        throw container_.error("damaged or truncated: no frame could be decoded");
-      }
-      frames.push_back(to_rgb(have_current ? *current : *following));
-      reached = std::max(moment, 0.0);
+      frames.push_back(to_rgb(frame_at(moments[i])));
     }
     return frames;
   }
@@ -392,23 +421,26 @@ class VideoFile::Impl {
   void scan() {
     const Packet packet(allocated(av_packet_alloc()));
     double last_duration = 0;
-    while (container_.next_packet(stream_, *packet)) {
+    while (container_->next_packet(*stream_, *packet)) {
+      if ((packet->flags & AV_PKT_FLAG_DISCARD) != 0) {
+        continue;  // decoded, but never shown: what comes before the start of a trimmed clip
+      }
       const int64_t stamp = packet->pts != AV_NOPTS_VALUE ? packet->pts : packet->dts;
       if (stamp == AV_NOPTS_VALUE) {
-        throw container_.error("expected time stamps, its frames have none");
+        throw container_->error("expected time stamps, its frames have none");
       }
       all_stamped_ = all_stamped_ && packet->pts != AV_NOPTS_VALUE;
-      times_.push_back(seconds_of(stamp, stream_));
+      times_.push_back(seconds_of(stamp, *stream_));
       if ((packet->flags & AV_PKT_FLAG_KEY) != 0) {
         keys_.push_back(times_.back());
       }
-      last_duration = seconds_of(packet->duration, stream_);
+      last_duration = seconds_of(packet->duration, *stream_);
       if (static_cast<int64_t>(times_.size()) > kMaxVideoFrames) {
-        throw container_.error(fmt::format("expected at most {} frames", kMaxVideoFrames));
+        throw container_->error(fmt::format("expected at most {} frames", kMaxVideoFrames));
       }
     }
     if (times_.empty()) {
-      throw container_.error("expected frames, its video stream has none");
+      throw container_->error("expected frames, its video stream has none");
     }
     std::sort(times_.begin(), times_.end());
     start_ = times_.front();
@@ -422,31 +454,10 @@ class VideoFile::Impl {
     }
     duration_ = times_.back() + std::max(last_duration, 0.0);
     if (!std::isfinite(duration_) || duration_ > kMaxVideoSeconds) {
-      throw container_.error(
+      throw container_->error(
           fmt::format("expected at most {} seconds, it has {:.0f}", kMaxVideoSeconds, duration_));
     }
-    check_whole();
-  }
-
-  // FFmpeg reads what is left of a cut file without complaint.
-  void check_whole() const {
-    const int64_t announced = stream_.nb_frames;
-    if (announced > 0 && static_cast<int64_t>(times_.size()) < announced) {
-      throw container_.error(
-          fmt::format("truncated: expected {} frames, found {}", announced, times_.size()));
-    }
-    const AVFormatContext& format = container_.format();
-    const bool from_header =
-        format.duration_estimation_method == AVFMT_DURATION_FROM_STREAM && format.nb_streams == 1;
-    const double promised =
-        stream_.duration != AV_NOPTS_VALUE   ? seconds_of(stream_.duration, stream_)
-        : from_header && format.duration > 0 ? static_cast<double>(format.duration) / AV_TIME_BASE
-                                             : 0.0;
-    constexpr double kSlack = 1.0;
-    if (promised - duration_ > std::max(kSlack, 0.1 * promised)) {
-      throw container_.error(fmt::format(
-          "truncated: expected {:.2f} seconds of video, found {:.2f}", promised, duration_));
-    }
+    container_->check_whole(*stream_);
   }
 
   /// The last key frame at or before `moment`; 0 where seeking cannot be trusted.
@@ -460,21 +471,55 @@ class VideoFile::Impl {
     return best;
   }
 
-  void seek(double time, StreamDecoder& decoder, bool first) {
+  /// Decodes from the key frame at `time` on; from the start of the file where its format cannot be
+  /// sought in, or leads elsewhere.
+  void start_at(double time) {
     const auto stamp =
-        static_cast<int64_t>(std::llround((start_ + time) / av_q2d(stream_.time_base)));
-    container_.require(
-        av_seek_frame(&container_.format(), stream_.index, stamp, AVSEEK_FLAG_BACKWARD),
-        "cannot be rewound");
-    if (!first) {
-      decoder.flush();
+        static_cast<int64_t>(std::llround((start_ + time) / av_q2d(stream_->time_base)));
+    decoder_.reset();
+    if (av_seek_frame(&container_->format(), stream_->index, stamp, AVSEEK_FLAG_BACKWARD) >= 0) {
+      decode_first();
+      if (following_ != nullptr && shown(*following_) <= time + kTolerance) {
+        return;
+      }
     }
+    decoder_.reset();
+    container_ = std::make_unique<Container>(path_);
+    stream_ = &container_->best_stream(AVMEDIA_TYPE_VIDEO, "a video stream");
+    decode_first();
+    if (following_ == nullptr) {
+      throw container_->error("damaged or truncated: no frame could be decoded");
+    }
+  }
+
+  void decode_first() {
+    decoder_ = std::make_unique<StreamDecoder>(*container_, *stream_);
+    current_.reset();
+    following_.reset(allocated(av_frame_alloc()));
+    if (!decoder_->next(*following_)) {
+      following_.reset();
+    }
+  }
+
+  /// The last frame shown at `moment`, or the first of all where that is later.
+  const AVFrame& frame_at(double moment) {
+    while (following_ != nullptr &&
+           (current_ == nullptr || shown(*following_) <= moment + kTolerance)) {
+      if (current_ == nullptr) {
+        current_.reset(allocated(av_frame_alloc()));
+      }
+      std::swap(current_, following_);
+      if (!decoder_->next(*following_)) {
+        following_.reset();
+      }
+    }
+    return *current_;
   }
 
   /// In seconds from the first frame.
   [[nodiscard]] double shown(const AVFrame& frame) const {
     const int64_t stamp = frame.best_effort_timestamp;
-    return stamp == AV_NOPTS_VALUE ? 0.0 : seconds_of(stamp, stream_) - start_;
+    return stamp == AV_NOPTS_VALUE ? 0.0 : seconds_of(stamp, *stream_) - start_;
   }
 
   torch::Tensor to_rgb(const AVFrame& frame) {
@@ -492,7 +537,7 @@ class VideoFile::Impl {
     torch::Tensor rows = torch::empty({frame.height, stride}, torch::kUInt8);
     uint8_t* const planes[] = {rows.data_ptr<uint8_t>()};
     const int strides[] = {static_cast<int>(stride)};
-    container_.require(
+    container_->require(
         sws_scale(scaler.get(), frame.data, frame.linesize, 0, frame.height, planes, strides),
         "its frames cannot be converted to RGB");
     return rows.narrow(1, 0, int64_t{frame.width} * 3)
@@ -502,8 +547,11 @@ class VideoFile::Impl {
   }
 
   std::string path_;
-  Container container_;
-  AVStream& stream_;
+  std::unique_ptr<Container> container_;
+  AVStream* stream_;
+  std::unique_ptr<StreamDecoder> decoder_;
+  Frame current_;    // what is shown; null before the first
+  Frame following_;  // null at the end
   std::vector<double> times_;
   std::vector<double> keys_;
   double start_ = 0;
@@ -520,7 +568,7 @@ std::vector<torch::Tensor> VideoFile::frames_at(const std::vector<double>& momen
 }
 
 SoundTrack read_sound_track(const std::string& path, double max_seconds) {
-  const Container container(path);
+  Container container(path);
   const AVStream& stream = container.best_stream(AVMEDIA_TYPE_AUDIO, "a sound track");
   StreamDecoder decoder(container, stream);
   MeanOfChannels mean(container);
@@ -532,6 +580,7 @@ SoundTrack read_sound_track(const std::string& path, double max_seconds) {
           fmt::format("expected at most {} seconds of sound, it has more", max_seconds));
     }
   }
+  container.check_whole(stream);
   return mean.track();
 }
 

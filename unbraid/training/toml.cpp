@@ -181,6 +181,11 @@ void apply_override(Value& root, const std::string& assignment) {
   if (equals == std::string::npos || equals == 0) {
     throw Error(ExitCode::kUsage, origin + ": expected key=value");
   }
+  constexpr size_t kLongestKey = 256;
+  if (equals > kLongestKey) {
+    throw Error(ExitCode::kUsage, fmt::format("--set {}…: expected a key of at most {} bytes",
+                                              assignment.substr(0, 40), kLongestKey));
+  }
   const std::string text = assignment.substr(equals + 1);
   Value value{text, origin};
   try {

@@ -102,7 +102,8 @@ Clips either(Clips first, Clips second) {
 Clips clips_in(const fs::path& folder, const std::vector<std::string>& extensions) {
   Clips clips;
   each_entry(folder, [&](const fs::directory_entry& entry) {
-    const bool is_folder = entry.is_directory();
+    std::error_code ignored;  // a link that leads nowhere
+    const bool is_folder = entry.is_directory(ignored);
     const std::string extension = is_folder ? "/" : lower(entry.path().extension().string());
     if (std::find(extensions.begin(), extensions.end(), extension) == extensions.end()) {
       return;
@@ -385,6 +386,20 @@ Prepared prepare_folders(const PrepareOptions& options) {
                                                ".jpg", ".jpeg", ".png",  ".webp", ".mp4", ".mkv",
                                                ".avi", ".flv",  ".webm", ".npy"};
   std::map<std::string, Split> split_of;
+  for (const std::string& modality : prepared.modalities) {
+    if (!std::all_of(modality.begin(), modality.end(), [](unsigned char character) {
+          return std::isalnum(character) != 0 || character == '_';
+        })) {
+      throw DataError(fmt::format("{}: expected a modality's name of letters, digits and _",
+                                  (options.raw / modality).string()));
+    }
+    for (const std::string& name : folders_in(options.raw / modality)) {
+      if (name != "train" && name != "val" && name != "test") {
+        prepared.left_out["folders that are not train, val or test"].push_back(modality + "/" +
+                                                                               name);
+      }
+    }
+  }
   for (const Split split : kSplits) {
     const std::string name(name_of(split));
     std::set<std::string> classes;
@@ -407,8 +422,9 @@ Prepared prepare_folders(const PrepareOptions& options) {
   for (const PreparedSample& sample : prepared.samples) {
     const auto [known, is_new] = split_of.emplace(sample.id, *sample.split);
     if (!is_new) {
-      throw DataError(fmt::format("{}: the clip {} is in {} and in {}", options.raw.string(),
-                                  sample.id, name_of(known->second), name_of(*sample.split)));
+      throw DataError(fmt::format(
+          "{}: the clip {} is in {} and in {}; clips of a class need names of their own",
+          options.raw.string(), sample.id, name_of(known->second), name_of(*sample.split)));
     }
   }
   prepared.classes = sorted_labels(prepared);

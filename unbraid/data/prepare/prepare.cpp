@@ -79,6 +79,10 @@ void apply_lists(const PrepareOptions& options, Prepared& prepared) {
     split_of.erase(listed);
     return false;
   });
+  if (prepared.samples.empty()) {
+    throw DataError(fmt::format("{}: expected clips of {}, it lists none that is there whole",
+                                options.split_lists.front().second.string(), options.raw.string()));
+  }
   for (const auto& [id, split] : split_of) {
     prepared.left_out["listed, but not there whole"].push_back(id);
   }
@@ -101,7 +105,8 @@ void make_val(const PrepareOptions& options, Prepared& prepared) {
     for (size_t i = samples.size(); i > 1; --i) {
       std::swap(samples[i - 1], samples[random.below(i)]);
     }
-    const auto taken = static_cast<size_t>(kValShare * static_cast<double>(samples.size()) + 0.5);
+    const auto share = static_cast<size_t>(kValShare * static_cast<double>(samples.size()) + 0.5);
+    const size_t taken = samples.size() < 2 ? 0 : std::max<size_t>(1, share);
     for (size_t i = 0; i < taken; ++i) {
       samples[i]->split = Split::kVal;
     }
@@ -125,6 +130,19 @@ void check_classes(const std::string& data_set, const PrepareOptions& options, i
         "{}: expected {} classes of {}, found {}: {}; --classes {} takes them as they are",
         options.raw.string(), wanted, data_set, prepared.classes.size(),
         fmt::join(prepared.classes, ", "), prepared.classes.size()));
+  }
+  if (prepared.classes.size() < 2) {
+    throw DataError(fmt::format("{}: expected at least 2 classes, found {}", options.raw.string(),
+                                prepared.classes.size()));
+  }
+  for (const Split split : {Split::kTrain, Split::kVal}) {
+    const bool any =
+        std::any_of(prepared.samples.begin(), prepared.samples.end(),
+                    [split](const PreparedSample& sample) { return sample.split == split; });
+    if (!any) {
+      throw DataError(fmt::format("{}: expected clips of the split {}, found none ({})",
+                                  options.raw.string(), name_of(split), prepared.how_split));
+    }
   }
   if (!without.empty()) {
     throw DataError(fmt::format("{}: expected clips of every class, found none of {}",
