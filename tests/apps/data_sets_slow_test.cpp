@@ -74,7 +74,8 @@ TEST_F(DataSetsSlow, CremadFromRawVideoToATestedModel) {
   EXPECT_GT(accuracy, 0.6) << output_;
 
   // What is decoded once serves every run, and changes none.
-  const std::string weights = read_text(fs::path(run_folder) / "checkpoints/last/model.safetensors");
+  const std::string weights =
+      read_text(fs::path(run_folder) / "checkpoints/last/model.safetensors");
   for (const std::string round : {"first", "second"}) {
     const std::string out = (folder_ / round).string();
     unbraid(fmt::format("train {}{} --set data.cache={} --out {}", path, more,

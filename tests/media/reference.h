@@ -42,8 +42,8 @@ inline void run(const std::string& command) {
 inline torch::Tensor reference(const TemporaryFolder& folder, const std::string& kind,
                                const std::string& input, const std::vector<std::string>& more) {
   const std::string output = folder.file("reference.npy");
-  run(fmt::format("/usr/bin/python3 {}/tests/media/reference.py {} {} {} {}", UNBRAID_SOURCE_DIR, kind,
-                  input, output, fmt::join(more, " ")));
+  run(fmt::format("/usr/bin/python3 {}/tests/media/reference.py {} {} {} {}", UNBRAID_SOURCE_DIR,
+                  kind, input, output, fmt::join(more, " ")));
   return read_array(output);
 }
 
