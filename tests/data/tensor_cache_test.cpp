@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <thread>
 
@@ -182,7 +183,15 @@ TEST_F(Cache, ProcessesMayFillItAtOnceAndBeKilled) {
     }
     children.push_back(pid);
   }
-  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  const auto all_have_stored = [&] {
+    const auto shards = shards_in(folder());
+    return shards.size() == children.size() &&
+           std::all_of(shards.begin(), shards.end(),
+                       [](const fs::path& shard) { return fs::file_size(shard) > 100000; });
+  };
+  for (int tries = 0; tries < 3000 && !all_have_stored(); ++tries) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
   for (const pid_t child : children) {
     kill(child, SIGKILL);
     waitpid(child, nullptr, 0);
