@@ -115,6 +115,7 @@ class FileClip final : public Clip {
 
   [[nodiscard]] std::vector<torch::Tensor> read(const std::vector<int64_t>& numbers) override {
     std::vector<double> moments;
+    moments.reserve(numbers.size());
     for (const int64_t number : numbers) {
       moments.push_back(moments_[static_cast<size_t>(number)]);
     }

@@ -192,7 +192,7 @@ Prepared prepare_cremad(const PrepareOptions& options) {
   Pairing(prepared).add({clips_in(options.raw / "AudioWAV", {".wav"}), faces}, std::nullopt,
                         [&](const std::string& clip) {
                           const auto parts = parts_of(clip, '_');
-                          const std::string label = parts.size() == 4 ? parts[2] : "";
+                          std::string label = parts.size() == 4 ? parts[2] : "";
                           const auto& known = prepared.classes;
                           if (std::find(known.begin(), known.end(), label) == known.end()) {
                             throw DataError(fmt::format(
@@ -395,7 +395,7 @@ Prepared prepare_folders(const PrepareOptions& options) {
     }
     for (const std::string& name : folders_in(options.raw / modality)) {
       if (name != "train" && name != "val" && name != "test") {
-        prepared.left_out["folders that are not train, val or test"].push_back(modality + "/" +
+        prepared.left_out["folders that are not train, val or test"].XX
                                                                                name);
       }
     }

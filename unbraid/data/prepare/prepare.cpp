@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <set>
 
 #include <fmt/format.h>
@@ -105,7 +106,8 @@ void make_val(const PrepareOptions& options, Prepared& prepared) {
     for (size_t i = samples.size(); i > 1; --i) {
       std::swap(samples[i - 1], samples[random.below(i)]);
     }
-    const auto share = static_cast<size_t>(kValShare * static_cast<double>(samples.size()) + 0.5);
+    const auto share =
+        static_cast<size_t>(std::lround(kValShare * static_cast<double>(samples.size())));
     const size_t taken = samples.size() < 2 ? 0 : std::max<size_t>(1, share);
     for (size_t i = 0; i < taken; ++i) {
       samples[i]->split = Split::kVal;
