@@ -2,6 +2,7 @@
 #include <iostream>
 #include <map>
 #include <memory>
+#include <numeric>
 #include <set>
 
 #include <fmt/format.h>
@@ -81,13 +82,8 @@ std::string label_table(const Manifest& manifest) {
 
 std::vector<size_t> random_order(size_t size, uint64_t seed) {
   std::vector<size_t> order(size);
-  for (size_t i = 0; i < size; ++i) {
-    order[i] = i;
-  }
-  RandomStream random = RandomStream::of(seed, 0, "", "inspect");
-  for (size_t i = size; i > 1; --i) {
-    std::swap(order[i - 1], order[random.below(i)]);
-  }
+  std::iota(order.begin(), order.end(), size_t{0});
+  RandomStream::of(seed, 0, "", "inspect").shuffle(order);
   return order;
 }
 

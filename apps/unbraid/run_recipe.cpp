@@ -37,11 +37,10 @@ int64_t smallest_batch(const Recipe& recipe, const Manifest& manifest, int64_t s
 
 /// Runs one sample through the model, so that an encoder which does not fit its data is an error of
 /// the recipe, found before there is a run. Where some batch of training holds a single sample, in
-/// training mode too, where normalisation may refuse it: a model of its own, as this changes one.
-void check_model(const Recipe& recipe, const Sample& sample, bool single) {
+/// training mode too, where normalisation may refuse it; that changes the model's statistics.
+void check_model(MultimodalModelImpl& model, const Recipe& recipe, const Sample& sample,
+                 bool single) {
   const torch::NoGradGuard no_grad;
-  MultimodalModel holder = recipe.build_model();
-  MultimodalModelImpl& model = *holder;
   model.train(single);
   ModalityTensors features(model.size());
   for (size_t m = 0; m < model.size(); ++m) {
@@ -85,16 +84,16 @@ TrainingParts open_parts(const Recipe& recipe, const std::shared_ptr<TensorCache
   const auto test = recipe.open_split(manifest, Split::kTest, cache);
   const bool single = smallest_batch(recipe, *manifest, static_cast<int64_t>(train->size())) == 1;
   const Sample first = first_sample(*train, recipe.settings.skip_damaged);
-  check_model(recipe, first, false);
-  if (single) {
-    check_model(recipe, first, true);
-  }
   TrainingParts parts{.model = recipe.build_model(),
                       .task = recipe.task,
                       .method = recipe.method,
                       .train = train,
                       .val = val,
                       .test = test};
+  check_model(*parts.model, recipe, first, false);
+  if (single) {
+    check_model(*recipe.build_model(), recipe, first, true);
+  }
   for (const auto& split : {train, val, test}) {
     if (split != nullptr) {
       split->expect_shapes_of(first);

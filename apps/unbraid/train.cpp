@@ -51,12 +51,12 @@ void run(const TrainArguments& arguments) {
   const bool resume = arguments.resume && RunDirectory::holds_run(out);
   if (!resume) {
     RunDirectory::check_free(out);
-  } else if (RunDirectory::open(out).recipe() != recipe.resolved) {
+  } else if (const std::string started = RunDirectory::open(out).recipe();
+             started != recipe.resolved) {
     throw RecipeError(fmt::format(
         "{}: differs from the recipe that {} was started with ({}); resume with "
         "{}/recipe.toml, or name another --out",
-        arguments.recipe, out.string(),
-        first_difference(recipe.resolved, RunDirectory::open(out).recipe()), out.string()));
+        arguments.recipe, out.string(), first_difference(recipe.resolved, started), out.string()));
   }
   const auto cache = recipe.open_cache();
   const TrainingParts parts = open_parts(recipe, cache, !resume);

@@ -2,6 +2,8 @@
 
 #include <cstdint>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 namespace unbraid {
 
@@ -25,6 +27,13 @@ class RandomStream {
   uint64_t below(uint64_t count);
   /// Standard normal (Box-Muller).
   double normal();
+  /// Puts `items` into a random order (Fisher-Yates).
+  template <typename T>
+  void shuffle(std::vector<T>& items) {
+    for (size_t i = items.size(); i > 1; --i) {
+      std::swap(items[i - 1], items[below(i)]);
+    }
+  }
 
  private:
   uint64_t state_;

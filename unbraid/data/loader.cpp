@@ -172,10 +172,7 @@ class Loader::Impl {
     std::vector<size_t> order(data_->size());
     std::iota(order.begin(), order.end(), size_t{0});
     if (options_.shuffle) {
-      RandomStream random = RandomStream::of(options_.seed, epoch, "", "shuffle");
-      for (size_t i = order.size(); i > 1; --i) {
-        std::swap(order[i - 1], order[random.below(i)]);
-      }
+      RandomStream::of(options_.seed, epoch, "", "shuffle").shuffle(order);
     }
     return order;
   }

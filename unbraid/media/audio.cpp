@@ -27,14 +27,6 @@ struct SoundCloser {
 };
 using Sound = std::unique_ptr<SNDFILE, SoundCloser>;
 
-uint32_t little_endian(const std::string& bytes, size_t offset) {
-  uint32_t value = 0;
-  for (size_t i = 4; i-- > 0;) {
-    value = value << 8 | static_cast<unsigned char>(bytes[offset + i]);
-  }
-  return value;
-}
-
 // libsndfile shortens a cut WAV silently to what is left, so its chunks are held against the size
 // of the file. A program that writes to a pipe leaves a size near the maximum: then nothing is
 // known.
@@ -274,6 +266,11 @@ torch::Tensor read_audio(const std::string& path, int64_t sample_rate) {
 
 AudioDecoder::AudioDecoder(Options& options)
     : settings_(read_settings(options)), normalization_(options) {
+  if (settings_.fbank) {
+    features_ = KaldiFbank(settings_.filters);
+  } else {
+    features_ = LogSpectrogram(settings_.spectrogram);
+  }
   const int64_t samples = samples_of(settings_.seconds);
   const int64_t needed =
       settings_.fbank ? window_size(settings_.filters) : settings_.spectrogram.n_fft / 2 + 1;
@@ -340,10 +337,7 @@ torch::Tensor AudioDecoder::masked(torch::Tensor features, const SampleContext& 
 
 torch::Tensor AudioDecoder::transform(const torch::Tensor& decoded,
                                       const SampleContext& context) const {
-  const torch::Tensor signal = excerpt(decoded, context);
-  torch::Tensor features = settings_.fbank ? kaldi_fbank(signal, settings_.filters)
-                                           : log_spectrogram(signal, settings_.spectrogram);
-  features = normalization_.apply(features);
+  const torch::Tensor features = normalization_.apply(features_(excerpt(decoded, context)));
   const bool masks = settings_.time_mask > 0 || settings_.frequency_mask > 0;
   return masks && context.training ? masked(features, context) : features;
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 
 #include "unbraid/media/decoder.h"
@@ -66,6 +67,7 @@ class AudioDecoder final : public Decoder {
   [[nodiscard]] torch::Tensor masked(torch::Tensor features, const SampleContext& context) const;
 
   AudioSettings settings_;
+  std::function<torch::Tensor(const torch::Tensor& signal)> features_;
   Normalization normalization_;
 };
 

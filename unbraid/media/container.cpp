@@ -20,6 +20,7 @@ extern "C" {
 
 #include "unbraid/core/stop.h"
 #include "unbraid/media/file.h"
+#include "unbraid/media/image.h"
 #include "unbraid/media/image_codecs.h"
 
 namespace unbraid {
@@ -105,7 +106,7 @@ class Container {
     }
     Codec codec(allocated(avcodec_alloc_context3(decoder)));
     codec->thread_count = 1;  // the same pixels every time
-    codec->max_pixels = int64_t{64} << 20;
+    codec->max_pixels = kMaxImagePixels;
     codec->pkt_timebase = stream.time_base;
     require(avcodec_parameters_to_context(codec.get(), stream.codecpar), "damaged header");
     require(avcodec_open2(codec.get(), decoder, nullptr), "damaged header");
@@ -145,11 +146,7 @@ class Container {
           fmt::format("truncated: expected {} packets, found {}", stream.nb_frames, packets_));
     }
     if (name == "avi") {
-      const std::string head = file_.read(4, 4);
-      int64_t size = 8;
-      for (size_t i = 0; i < head.size(); ++i) {
-        size += int64_t{static_cast<unsigned char>(head[i])} << (8 * i);
-      }
+      const int64_t size = 8 + int64_t{little_endian(file_.read(0, 8), 4)};
       if (size > file_.size()) {
         throw error(fmt::format("truncated: expected {} bytes, found {}", size, file_.size()));
       }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <string>
 #include <utility>
 
@@ -15,6 +16,17 @@ void check_file(const std::string& path);
 /// Absolute path, size and time of the last change, for cache keys; throws DataError when there is
 /// no such file.
 std::string file_stamp(const std::string& path);
+
+/// The extension of a name, in lower case: ".jpg".
+std::string extension_of(const std::filesystem::path& path);
+/// Whether its name ends as that of an image that is read: .jpg, .jpeg, .png or .webp, in any case.
+bool is_image_name(const std::filesystem::path& path);
+
+/// Between the two paths of a cell that names a pair, as for optical flow.
+inline constexpr char kPairSeparator = '|';
+
+/// The number in the four bytes of `bytes` from `offset` on, the lowest first.
+uint32_t little_endian(const std::string& bytes, size_t offset);
 
 /// A regular file open for reading. Every failure is a DataError that names it.
 class File {

@@ -12,9 +12,6 @@ inline constexpr int64_t kMaxImagePixels = int64_t{64} << 20;
 inline constexpr int64_t kMaxImageSide = 30000;
 inline constexpr int64_t kMaxImageBytes = int64_t{256} << 20;  // of the file
 
-/// Between the paths of the two images (or folders of frames) of a pair, u and v of optical flow.
-inline constexpr char kPairSeparator = '|';
-
 /// A PNG, JPEG or WebP image (told by content, not by name) as uint8 [channels, height, width],
 /// turned as its EXIF orientation says; `channels` is 1 or 3. Colour becomes grey by ITU-R 601, 16
 /// bits become 8 by rounding, transparency and colour profiles are left out, as Pillow's convert

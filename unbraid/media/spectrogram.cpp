@@ -11,6 +11,11 @@ int64_t samples_of(double milliseconds, int64_t sample_rate) {
   return static_cast<int64_t>(static_cast<double>(sample_rate) * milliseconds * 0.001);
 }
 
+// Samples in a window once it is padded to a power of two.
+int64_t padded_size(const FbankSettings& settings) {
+  return static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(window_size(settings))));
+}
+
 torch::Tensor mel(const torch::Tensor& hertz) { return 1127.0 * (hertz / 700.0 + 1.0).log(); }
 
 // [mels, bins] weights of the triangular filters; `bins` of `width` Hz from 0 on.
@@ -28,43 +33,54 @@ torch::Tensor mel_filters(const FbankSettings& settings, int64_t bins, double wi
 
 }  // namespace
 
-torch::Tensor log_spectrogram(const torch::Tensor& signal, const SpectrogramSettings& settings) {
-  const torch::Tensor spectrum = torch::stft(
-      signal, settings.n_fft, settings.hop, settings.n_fft, torch::hann_window(settings.n_fft),
-      /*center=*/true, settings.reflect ? "reflect" : "constant", /*normalized=*/false,
-      /*onesided=*/true, /*return_complex=*/true);
-  return (spectrum.abs() + settings.log_offset).log().unsqueeze(0);
+LogSpectrogram::LogSpectrogram(const SpectrogramSettings& settings)
+    : settings_(settings), window_(torch::hann_window(settings.n_fft)) {}
+
+torch::Tensor LogSpectrogram::operator()(const torch::Tensor& signal) const {
+  const torch::Tensor spectrum =
+      torch::stft(signal, settings_.n_fft, settings_.hop, settings_.n_fft, window_, /*center=*/true,
+                  settings_.reflect ? "reflect" : "constant", /*normalized=*/false,
+                  /*onesided=*/true, /*return_complex=*/true);
+  return (spectrum.abs() + settings_.log_offset).log().unsqueeze(0);
 }
 
 int64_t window_size(const FbankSettings& settings) {
   return samples_of(settings.frame_ms, settings.sample_rate);
 }
 
-torch::Tensor kaldi_fbank(const torch::Tensor& signal, const FbankSettings& settings) {
+KaldiFbank::KaldiFbank(const FbankSettings& settings)
+    : settings_(settings),
+      window_(torch::hann_window(window_size(settings), /*periodic=*/false, torch::kDouble)) {
+  const int64_t padded = padded_size(settings);
+  // Kaldi's filters leave the highest bin out.
+  filters_ = mel_filters(settings, padded / 2,
+                         static_cast<double>(settings.sample_rate) / static_cast<double>(padded))
+                 .t();
+}
+
+torch::Tensor KaldiFbank::operator()(const torch::Tensor& signal) const {
   // In double: the logarithm shows what float rounds off in quiet bands.
   constexpr double kPreemphasis = 0.97;
-  const int64_t window = window_size(settings);
-  const auto padded = static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(window)));
+  const int64_t window = window_.size(0);
   torch::Tensor frames =
       (signal - signal.mean())
           .to(torch::kDouble)
-          .unfold(0, window, samples_of(settings.shift_ms, settings.sample_rate));
+          .unfold(0, window, samples_of(settings_.shift_ms, settings_.sample_rate));
   frames = frames - frames.mean(1, /*keepdim=*/true);
   const torch::Tensor before =
       torch::cat({frames.narrow(1, 0, 1), frames.narrow(1, 0, window - 1)}, 1);
-  frames = (frames - kPreemphasis * before) *
-           torch::hann_window(window, /*periodic=*/false, torch::kDouble);
-  // Kaldi's filters leave the highest bin out.
-  const int64_t bins = padded / 2;
-  const torch::Tensor power = torch::fft_rfft(frames, padded, 1).narrow(1, 0, bins).abs().square();
-  const double width = static_cast<double>(settings.sample_rate) / static_cast<double>(padded);
-  torch::Tensor bank = torch::matmul(power, mel_filters(settings, bins, width).t())
+  frames = (frames - kPreemphasis * before) * window_;
+  const torch::Tensor power = torch::fft_rfft(frames, padded_size(settings_), 1)
+                                  .narrow(1, 0, filters_.size(0))
+                                  .abs()
+                                  .square();
+  torch::Tensor bank = torch::matmul(power, filters_)
                            .clamp_min(std::numeric_limits<float>::epsilon())
                            .log()
                            .to(torch::kFloat);
-  if (settings.frames > 0) {
-    const int64_t kept = std::min(bank.size(0), settings.frames);
-    const torch::Tensor fitted = torch::zeros({settings.frames, settings.mels});
+  if (settings_.frames > 0) {
+    const int64_t kept = std::min(bank.size(0), settings_.frames);
+    const torch::Tensor fitted = torch::zeros({settings_.frames, settings_.mels});
     fitted.narrow(0, 0, kept).copy_(bank.narrow(0, 0, kept));
     bank = fitted;
   }

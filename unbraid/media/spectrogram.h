@@ -15,7 +15,15 @@ struct SpectrogramSettings {
 
 /// ln(|STFT| + log_offset) of `signal` [T], centred, with a periodic Hann window of n_fft samples:
 /// [1, n_fft / 2 + 1, 1 + T / hop]. T > n_fft / 2.
-torch::Tensor log_spectrogram(const torch::Tensor& signal, const SpectrogramSettings& settings);
+class LogSpectrogram {
+ public:
+  explicit LogSpectrogram(const SpectrogramSettings& settings);
+  torch::Tensor operator()(const torch::Tensor& signal) const;
+
+ private:
+  SpectrogramSettings settings_;
+  torch::Tensor window_;
+};
 
 struct FbankSettings {
   int64_t sample_rate = 16000;
@@ -31,7 +39,16 @@ struct FbankSettings {
 /// each less its mean, pre-emphasised by 0.97, under a symmetric Hann window, padded to a power of
 /// two; the logarithm of what the filters let through of the power spectrum, at least float's
 /// epsilon. [1, frames, mels]. T is at least one window.
-torch::Tensor kaldi_fbank(const torch::Tensor& signal, const FbankSettings& settings);
+class KaldiFbank {
+ public:
+  explicit KaldiFbank(const FbankSettings& settings);
+  torch::Tensor operator()(const torch::Tensor& signal) const;
+
+ private:
+  FbankSettings settings_;
+  torch::Tensor window_;
+  torch::Tensor filters_;  // [bins, mels]
+};
 
 /// Samples in a window of `settings`.
 int64_t window_size(const FbankSettings& settings);

@@ -27,19 +27,12 @@ class Clip {
   [[nodiscard]] virtual std::vector<torch::Tensor> read(const std::vector<int64_t>& numbers) = 0;
 };
 
-bool is_image(const fs::path& path) {
-  std::string extension = path.extension().string();
-  std::transform(extension.begin(), extension.end(), extension.begin(),
-                 [](unsigned char letter) { return static_cast<char>(std::tolower(letter)); });
-  return extension == ".jpg" || extension == ".jpeg" || extension == ".png" || extension == ".webp";
-}
-
 std::vector<std::string> images_of(const std::string& folder) {
   std::vector<std::string> names;
   std::error_code failure;
   for (fs::directory_iterator entry(folder, failure), end; !failure && entry != end;
        entry.increment(failure)) {
-    if (is_image(entry->path())) {
+    if (is_image_name(entry->path())) {
       names.push_back(entry->path().string());
     }
   }

@@ -145,14 +145,8 @@ void put_in_place(const fs::path& staging, const fs::path& target) {
 }
 
 Json read_manifest(const fs::path& path) {
-  const InputFile file(path.string());
-  if (file.size() > kMaxManifest) {
-    throw StorageError(fmt::format("{}: expected at most {} bytes, found {}", path.string(),
-                                   kMaxManifest, file.size()));
-  }
-  std::string text(file.size(), '\0');
-  file.read(0, text.data(), text.size());
-  Json manifest = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  Json manifest =
+      Json::parse(read_whole_file(path, kMaxManifest), nullptr, /*allow_exceptions=*/false);
   const auto format = manifest.is_object() ? manifest.find("format") : manifest.end();
   const auto files = manifest.is_object() ? manifest.find("files") : manifest.end();
   if (format == manifest.end() || *format != kFormat || files == manifest.end() ||

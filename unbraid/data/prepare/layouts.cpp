@@ -17,7 +17,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int64_t kMaxListBytes = int64_t{256} << 20;
 constexpr std::array kSplits = {Split::kTrain, Split::kVal, Split::kTest};
 
 template <typename Visit>
@@ -33,12 +32,6 @@ void each_entry(const fs::path& folder, const Visit& visit) {
   if (failure) {
     throw DataError(fmt::format("{}: cannot be read: {}", folder.string(), failure.message()));
   }
-}
-
-std::string lower(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(),
-                 [](unsigned char letter) { return static_cast<char>(std::tolower(letter)); });
-  return text;
 }
 
 /// `text` cut at every `separator`.
@@ -76,10 +69,7 @@ void split_by_group(const PrepareOptions& options, const std::string& what,
     throw DataError(fmt::format("{}: expected clips of at least 3 {}s to split by, found {}",
                                 options.raw.string(), what, groups.size()));
   }
-  RandomStream random = RandomStream::of(options.seed, 0, "", "split");
-  for (size_t i = groups.size(); i > 1; --i) {
-    std::swap(groups[i - 1], groups[random.below(i)]);
-  }
+  RandomStream::of(options.seed, 0, "", "split").shuffle(groups);
   const size_t tenth = std::max<size_t>(1, (groups.size() + 5) / 10);
   std::map<std::string, Split> split_of;
   for (size_t i = 0; i < groups.size(); ++i) {
@@ -104,7 +94,7 @@ Clips clips_in(const fs::path& folder, const std::vector<std::string>& extension
   each_entry(folder, [&](const fs::directory_entry& entry) {
     std::error_code ignored;  // a link that leads nowhere
     const bool is_folder = entry.is_directory(ignored);
-    const std::string extension = is_folder ? "/" : lower(entry.path().extension().string());
+    const std::string extension = is_folder ? "/" : extension_of(entry.path());
     if (std::find(extensions.begin(), extensions.end(), extension) == extensions.end()) {
       return;
     }
@@ -130,11 +120,7 @@ std::vector<std::string> folders_in(const fs::path& folder) {
 size_t images_in(const fs::path& folder) {
   size_t count = 0;
   each_entry(folder, [&](const fs::directory_entry& entry) {
-    const std::string extension = lower(entry.path().extension().string());
-    count +=
-        extension == ".jpg" || extension == ".jpeg" || extension == ".png" || extension == ".webp"
-            ? 1
-            : 0;
+    count += is_image_name(entry.path()) ? 1 : 0;
   });
   return count;
 }
@@ -181,6 +167,22 @@ void Pairing::add(const std::vector<Clips>& modalities, std::optional<Split> spl
     }
     sample.label = label(name);
     prepared_.samples.push_back(std::move(sample));
+  }
+}
+
+void Pairing::add_listed(const std::string& clip, const std::vector<const Clips*>& modalities,
+                         Split split, const std::string& label) {
+  std::vector<Clips> found;
+  bool any = false;
+  for (const Clips* clips : modalities) {
+    const auto place = clips->find(clip);
+    any = any || place != clips->end();
+    found.push_back(place == clips->end() ? Clips{} : Clips{*place});
+  }
+  if (any) {
+    add(found, split, [&](const std::string& /*clip*/) { return label; });
+  } else {
+    prepared_.left_out["listed, but not there"].push_back(clip);
   }
 }
 
@@ -262,21 +264,12 @@ Prepared prepare_vggsound(const PrepareOptions& options) {
         fmt::format("{}_{:0>6}", fields[0], fields[1].substr(0, fields[1].find('.')));
     rows[clip] = {fields[2], fields[3] == "train" ? Split::kTrain : Split::kTest};
   }
+  sounds.insert(videos.begin(), videos.end());
+  images.insert(videos.begin(), videos.end());
   Pairing pairing(prepared);
   pairing.min_images = 3;
   for (const auto& [clip, row] : rows) {
-    const std::string& label = row.first;
-    const auto only = [name = clip](const Clips& clips, const Clips& others) {
-      const auto found = clips.find(name);
-      const auto other = others.find(name);
-      return found != clips.end() ? Clips{*found} : other != others.end() ? Clips{*other} : Clips{};
-    };
-    const std::vector<Clips> both = {only(sounds, videos), only(images, videos)};
-    if (both[0].empty() && both[1].empty()) {
-      prepared.left_out["listed, but not there"].push_back(clip);
-      continue;
-    }
-    pairing.add(both, row.second, [&](const std::string& /*clip*/) { return label; });
+    pairing.add_listed(clip, {&sounds, &images}, row.second, row.first);
   }
   prepared.classes = sorted_labels(prepared);
   return prepared;
@@ -313,16 +306,7 @@ Prepared prepare_ave(const PrepareOptions& options) {
         prepared.left_out["listed twice"].push_back(clip);
         continue;
       }
-      const auto only = [&](const Clips& clips) {
-        const auto found = clips.find(clip);
-        return found == clips.end() ? Clips{} : Clips{*found};
-      };
-      const std::vector<Clips> both = {only(sounds), only(images)};
-      if (both[0].empty() && both[1].empty()) {
-        prepared.left_out["listed, but not there"].push_back(clip);
-        continue;
-      }
-      pairing.add(both, split, [&](const std::string& /*clip*/) { return fields[0]; });
+      pairing.add_listed(clip, {&sounds, &images}, split, fields[0]);
     }
   }
   prepared.classes = sorted_labels(prepared);
@@ -361,7 +345,7 @@ Prepared prepare_ucf101(const PrepareOptions& options) {
     return clip.substr(2, group_at(clip) - 2);
   });
   for (PreparedSample& sample : prepared.samples) {
-    sample.cells[1] += fmt::format("|{}", v.at(sample.id).string());
+    sample.cells[1] += fmt::format("{}{}", kPairSeparator, v.at(sample.id).string());
   }
   prepared.classes = sorted_labels(prepared);
   if (options.split_lists.empty()) {
@@ -395,8 +379,8 @@ Prepared prepare_folders(const PrepareOptions& options) {
     }
     for (const std::string& name : folders_in(options.raw / modality)) {
       if (name != "train" && name != "val" && name != "test") {
-        prepared.left_out["folders that are not train, val or test"].XX
-                                                                               name);
+        prepared.left_out["folders that are not train, val or test"].push_back(
+            fmt::format("{}/{}", modality, name));
       }
     }
   }

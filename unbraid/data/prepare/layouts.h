@@ -32,6 +32,8 @@ Prepared prepare_ucf101(const PrepareOptions& options);
 /// `<modality>/<split>/<class>/<clip>`, files or folders of images, any modalities and classes.
 Prepared prepare_folders(const PrepareOptions& options);
 
+inline constexpr int64_t kMaxListBytes = int64_t{256} << 20;  // of a published list
+
 /// Files of a folder with one of `extensions` (".wav"), by their name without it; or, for "/", its
 /// folders by name. Throws DataError when two have one name; a folder that is not there is empty.
 using Clips = std::map<std::string, std::filesystem::path>;
@@ -55,6 +57,10 @@ class Pairing {
   void add(const std::vector<Clips>& modalities, std::optional<Split> split,
            const std::function<std::string(const std::string& clip)>& label,
            const std::string& id_prefix = "");
+
+  /// One clip that a list names; left out when no modality has it.
+  void add_listed(const std::string& clip, const std::vector<const Clips*>& modalities, Split split,
+                  const std::string& label);
 
   size_t min_bytes = 200;
   size_t min_images = 1;

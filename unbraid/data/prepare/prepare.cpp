@@ -32,7 +32,6 @@ constexpr std::array kDataSets = {
     Entry{"ucf101", prepare_ucf101, 101},     Entry{"folders", prepare_folders, 0},
 };
 
-constexpr int64_t kMaxListBytes = int64_t{256} << 20;
 constexpr double kValShare = 0.1;
 
 /// One clip a line: what comes before the first comma or blank, without folders and the extension
@@ -102,10 +101,7 @@ void make_val(const PrepareOptions& options, Prepared& prepared) {
     }
   }
   for (auto& [label, samples] : by_class) {
-    RandomStream random = RandomStream::of(options.seed, 0, label, "val");
-    for (size_t i = samples.size(); i > 1; --i) {
-      std::swap(samples[i - 1], samples[random.below(i)]);
-    }
+    RandomStream::of(options.seed, 0, label, "val").shuffle(samples);
     const auto share =
         static_cast<size_t>(std::lround(kValShare * static_cast<double>(samples.size())));
     const size_t taken = samples.size() < 2 ? 0 : std::max<size_t>(1, share);
@@ -203,10 +199,11 @@ std::string manifest_of(const Prepared& prepared, const fs::path& folder) {
     text += fmt::format("{},{},{}", csv_field(sample.id), name_of(*sample.split),
                         csv_field(sample.label));
     for (const std::string& cell : sample.cells) {
-      const size_t pair = cell.find('|');
-      const std::string second = pair == std::string::npos
-                                     ? ""
-                                     : fmt::format("|{}", relative_to(cell.substr(pair + 1), base));
+      const size_t pair = cell.find(kPairSeparator);
+      const std::string second =
+          pair == std::string::npos
+              ? ""
+              : fmt::format("{}{}", kPairSeparator, relative_to(cell.substr(pair + 1), base));
       text += ',';
       text += csv_field(relative_to(cell.substr(0, pair), base).append(second));
     }
