@@ -319,14 +319,56 @@ TEST_F(Audio, NormalizesASample) {
       torch::equal(decoder.transform(torch::zeros({100}), {}), torch::zeros({1, 257, 188})));
 }
 
+TEST_F(Audio, CacheKeySeesWhatDecodingDependsOn) {
+  const std::string path = write("a.wav", kWav, 22050, 1, sweep(4000));
+  const auto key = [&](std::vector<std::pair<std::string, decltype(Value::data)>> entries) {
+    Options options = options_of(entries);
+    return AudioDecoder(options).cache_key(path);
+  };
+  const std::string plain = key({});
+  EXPECT_EQ(plain, key({{"normalize", std::string("sample")}, {"time_mask", int64_t{8}}}));
+  std::set<std::string> keys = {plain};
+  for (const auto& [name, value] : std::vector<std::pair<std::string, decltype(Value::data)>>{
+           {"sample_rate", int64_t{16000}},
+           {"seconds", 2.0},
+           {"excerpt_seconds", 4.0},
+           {"fill", std::string("silence")},
+           {"start", std::string("centre")},
+           {"start", std::string("random")},
+           {"n_fft", int64_t{256}},
+           {"hop", int64_t{100}},
+           {"pad_mode", std::string("zeros")},
+           {"log_offset", 1e-6},
+           {"features", std::string("fbank")}}) {
+    EXPECT_TRUE(keys.insert(key({{name, value}})).second) << name;
+  }
+  for (const auto& [name, value] :
+       std::vector<std::pair<std::string, decltype(Value::data)>>{{"mels", int64_t{64}},
+                                                                  {"frame_ms", 20.0},
+                                                                  {"shift_ms", 20.0},
+                                                                  {"low_hz", 50.0},
+                                                                  {"high_hz", 5000.0},
+                                                                  {"frames", int64_t{64}}}) {
+    EXPECT_TRUE(keys.insert(key({{"features", std::string("fbank")}, {name, value}})).second)
+        << name;
+  }
+  // An excerpt that is drawn anew each time is cut from a waveform, whatever comes after.
+  EXPECT_EQ(key({{"start", std::string("random")}, {"seconds", 2.0}}),
+            key({{"start", std::string("random")}, {"n_fft", int64_t{256}}}));
+}
+
 TEST_F(Audio, DecodesThenTransforms) {
   const std::string path = write("a.flac", kFlac, 44100, 2, sweep(44100));
   Options options = options_of({});
   const AudioDecoder decoder(options);
   EXPECT_NO_THROW(decoder.check(path));
-  const torch::Tensor waveform = decoder.decode(path);
-  EXPECT_EQ(waveform.sizes(), torch::IntArrayRef({11025}));
-  EXPECT_TRUE(torch::isfinite(decoder.transform(waveform, {})).all().item<bool>());
+  const torch::Tensor features = decoder.decode(path);
+  EXPECT_EQ(features.sizes(), torch::IntArrayRef({1, 257, 188}));
+  EXPECT_TRUE(torch::equal(features, decoder.transform(read_audio(path, 22050), {})));
+  EXPECT_TRUE(torch::equal(features, decoder.transform(features, {.id = "a", .training = true})));
+  EXPECT_TRUE(torch::isfinite(features).all().item<bool>());
+  Options drawn = options_of({{"start", std::string("random")}});
+  EXPECT_EQ(AudioDecoder(drawn).decode(path).sizes(), torch::IntArrayRef({11025}));
 }
 
 TEST_F(Audio, FindsEveryTruncation) {

@@ -90,7 +90,7 @@ TEST_F(Video, KnowsWhenFramesAreShownAndReadsThem) {
     EXPECT_NEAR(file.duration(), 2.5, 0.01) << name;
     const auto frames = file.frames_at({0.0, 0.05, 0.11, 0.9999, 1.5001, 2.4, 99.0});
     EXPECT_EQ(numbers_of(frames), (std::vector<int>{0, 0, 1, 9, 15, 24, 24})) << name;
-    EXPECT_EQ(frames[0].sizes(), torch::IntArrayRef({3, kSide, kSide}));
+    EXPECT_EQ(frames[0].sizes(), torch::IntArrayRef({kSide, kSide, 3}));
     EXPECT_EQ(frames[0].dtype(), torch::kUInt8);
   }
 }
@@ -209,9 +209,9 @@ TEST_F(FrameFolder, PairsTheFoldersOfOpticalFlow) {
   const std::string cell = flow.resolve("u|v", folder_.file(""));
   EXPECT_NO_THROW(flow.check(cell));
   const torch::Tensor decoded = flow.decode(cell);
-  ASSERT_EQ(decoded.sizes(), torch::IntArrayRef({2, 2, kSide, kSide}));
+  ASSERT_EQ(decoded.sizes(), torch::IntArrayRef({2, kSide, kSide, 2}));
   EXPECT_EQ(decoded[1][0][0][0].item<int>(), 20);
-  EXPECT_EQ(decoded[1][1][0][0].item<int>(), 40);
+  EXPECT_EQ(decoded[1][0][0][1].item<int>(), 40);
   // Mirrored, things move the other way along u.
   const torch::Tensor mirrored = flow.transform(decoded, {.seed = 1, .id = "a", .training = true});
   EXPECT_NEAR(mirrored[1][0].mean().item<double>(), ((255 - 20) / 255.0 - 0.5) / 0.5, 1e-5);

@@ -112,6 +112,10 @@ Sound open_sound(const File& file, SF_INFO& info) {
 
 void append_mean(const std::vector<float>& block, int64_t frames, int channels,
                  std::vector<float>& mono) {
+  if (channels == 1) {
+    mono.insert(mono.end(), block.begin(), block.begin() + frames);
+    return;
+  }
   for (int64_t frame = 0; frame < frames; ++frame) {
     double sum = 0;
     for (int channel = 0; channel < channels; ++channel) {
@@ -284,11 +288,23 @@ AudioDecoder::AudioDecoder(Options& options)
 void AudioDecoder::check(const std::string& cell) const { check_file(cell); }
 
 torch::Tensor AudioDecoder::decode(const std::string& cell) const {
-  return read_audio(cell, settings_.sample_rate);
+  const torch::Tensor waveform = read_audio(cell, settings_.sample_rate);
+  return is_drawn() ? waveform : features_(excerpt(waveform, {}));
 }
 
 std::string AudioDecoder::cache_key(const std::string& cell) const {
-  return fmt::format("audio 1 {}\n{}", settings_.sample_rate, file_stamp(cell));
+  std::string key = fmt::format("audio 2 {}", settings_.sample_rate);
+  if (!is_drawn()) {
+    const SpectrogramSettings& stft = settings_.spectrogram;
+    const FbankSettings& bank = settings_.filters;
+    key += fmt::format(" {} {} {} {}", settings_.seconds, settings_.excerpt_seconds, settings_.tile,
+                       static_cast<int>(settings_.start));
+    key += settings_.fbank ? fmt::format(" fbank {} {} {} {} {} {}", bank.mels, bank.frame_ms,
+                                         bank.shift_ms, bank.low_hz, bank.high_hz, bank.frames)
+                           : fmt::format(" stft {} {} {} {}", stft.n_fft, stft.hop, stft.reflect,
+                                         stft.log_offset);
+  }
+  return fmt::format("{}\n{}", key, file_stamp(cell));
 }
 
 int64_t AudioDecoder::samples_of(double seconds) const {
@@ -308,7 +324,7 @@ torch::Tensor AudioDecoder::excerpt(const torch::Tensor& waveform,
   }
   const int64_t room = whole - wanted;
   int64_t start = 0;
-  if (settings_.start == AudioSettings::Start::kRandom && context.training) {
+  if (is_drawn() && context.training) {
     start = static_cast<int64_t>(context.random("start").below(room + 1));
   } else if (settings_.start != AudioSettings::Start::kFirst) {
     start = room / 2;
@@ -337,9 +353,10 @@ torch::Tensor AudioDecoder::masked(torch::Tensor features, const SampleContext& 
 
 torch::Tensor AudioDecoder::transform(const torch::Tensor& decoded,
                                       const SampleContext& context) const {
-  const torch::Tensor features = normalization_.apply(features_(excerpt(decoded, context)));
+  const torch::Tensor features =
+      normalization_.apply(decoded.dim() == 1 ? features_(excerpt(decoded, context)) : decoded);
   const bool masks = settings_.time_mask > 0 || settings_.frequency_mask > 0;
-  return masks && context.training ? masked(features, context) : features;
+  return masks && context.training ? masked(features.clone(), context) : features;
 }
 
 }  // namespace unbraid

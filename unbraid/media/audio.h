@@ -34,11 +34,12 @@ struct AudioSettings {
   int64_t masks = 1;           // of each
 };
 
-/// kind = "audio". `decode` gives the waveform [T]. `transform` repeats it (or adds silence) until
-/// it is long enough, cuts it to its first `excerpt_seconds`, takes `seconds` from there, clips to
-/// [-1, 1], and gives the features: the logarithm of the magnitude of an STFT,
-/// [1, n_fft / 2 + 1, 1 + seconds * sample_rate / hop], or a Kaldi filter bank, [1, frames, mels].
-/// In training, SpecAugment then sets bands of them to their mean.
+/// kind = "audio". The waveform is repeated (or silence added) until it is long enough, cut to its
+/// first `excerpt_seconds`, `seconds` are taken from there and clipped to [-1, 1]; the features are
+/// the logarithm of the magnitude of an STFT, [1, n_fft / 2 + 1, 1 + seconds * sample_rate / hop],
+/// or a Kaldi filter bank, [1, frames, mels]. In training, SpecAugment then sets bands of them to
+/// their mean. `decode` gives the features, or with start = "random" the waveform [T]; `transform`
+/// takes either.
 ///
 /// Keys: sample_rate = 22050, seconds = 3.0, excerpt_seconds = seconds (0: the whole recording),
 /// fill = "tile" or "silence", start = "first", "random" (in training; otherwise as centre) or
@@ -61,6 +62,7 @@ class AudioDecoder final : public Decoder {
 
  private:
   [[nodiscard]] int64_t samples_of(double seconds) const;
+  [[nodiscard]] bool is_drawn() const { return settings_.start == AudioSettings::Start::kRandom; }
   /// The part of a waveform that this time is seen: [seconds * sample_rate].
   [[nodiscard]] torch::Tensor excerpt(const torch::Tensor& waveform,
                                       const SampleContext& context) const;

@@ -537,10 +537,7 @@ class VideoFile::Impl {
     container_->require(
         sws_scale(scaler.get(), frame.data, frame.linesize, 0, frame.height, planes, strides),
         "its frames cannot be converted to RGB");
-    return rows.narrow(1, 0, int64_t{frame.width} * 3)
-        .view({frame.height, frame.width, 3})
-        .permute({2, 0, 1})
-        .contiguous();
+    return rows.narrow(1, 0, int64_t{frame.width} * 3).view({frame.height, frame.width, 3});
   }
 
   std::string path_;

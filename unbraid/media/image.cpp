@@ -13,23 +13,23 @@
 namespace unbraid {
 namespace {
 
-// [channels, height, width] as EXIF's `orientation` (1 to 8) wants it shown.
+// [height, width, channels] as EXIF's `orientation` (1 to 8) wants it shown.
 torch::Tensor oriented(const torch::Tensor& image, int orientation) {
   switch (orientation) {
     case 2:
-      return image.flip(2);
-    case 3:
-      return image.flip({1, 2});
-    case 4:
       return image.flip(1);
+    case 3:
+      return image.flip({0, 1});
+    case 4:
+      return image.flip(0);
     case 5:
-      return image.transpose(1, 2);
+      return image.transpose(0, 1);
     case 6:
-      return image.transpose(1, 2).flip(2);
+      return image.transpose(0, 1).flip(1);
     case 7:
-      return image.transpose(1, 2).flip({1, 2});
+      return image.transpose(0, 1).flip({0, 1});
     case 8:
-      return image.transpose(1, 2).flip(1);
+      return image.transpose(0, 1).flip(0);
     default:
       return image;
   }
@@ -47,8 +47,8 @@ void check_image_size(int64_t height, int64_t width, const std::string& path) {
 }
 
 torch::Tensor to_grey(const torch::Tensor& image) {
-  const torch::Tensor colours = image.permute({1, 2, 0}).contiguous();
-  torch::Tensor grey = torch::empty({1, image.size(1), image.size(2)}, torch::kUInt8);
+  const torch::Tensor colours = image.contiguous();
+  torch::Tensor grey = torch::empty({image.size(0), image.size(1), 1}, torch::kUInt8);
   const uint8_t* colour = colours.data_ptr<uint8_t>();
   uint8_t* const values = grey.data_ptr<uint8_t>();
   for (int64_t i = 0; i < grey.numel(); ++i, colour += 3) {
@@ -74,12 +74,11 @@ torch::Tensor read_image(const std::string& path, int64_t channels) {
     throw DataError(
         fmt::format("{}: expected a PNG, JPEG or WebP image, its content is none of them", path));
   }
-  image = image.permute({2, 0, 1});
-  if (channels == 1 && image.size(0) == 3) {
+  if (channels == 1 && image.size(2) == 3) {
     image = to_grey(image);
   }
   image = oriented(image, orientation);
-  return image.expand({channels, -1, -1}).contiguous();
+  return image.expand({-1, -1, channels}).contiguous();
 }
 
 std::vector<std::string> paths_of(const std::string& cell, int64_t channels) {
@@ -103,11 +102,11 @@ torch::Tensor read_images(const std::vector<std::string>& paths, int64_t channel
     parts.push_back(read_image(path, 1));
     if (parts.back().sizes() != parts.front().sizes()) {
       throw DataError(fmt::format("{}: expected an image of the size of {}, {} x {}, found {} x {}",
-                                  path, paths.front(), parts.front().size(2), parts.front().size(1),
-                                  parts.back().size(2), parts.back().size(1)));
+                                  path, paths.front(), parts.front().size(1), parts.front().size(0),
+                                  parts.back().size(1), parts.back().size(0)));
     }
   }
-  return torch::cat(parts);
+  return torch::cat(parts, 2);
 }
 
 std::string resolve_paths(const std::string& cell, const std::string& folder, int64_t channels) {
@@ -133,7 +132,7 @@ torch::Tensor ImageDecoder::decode(const std::string& cell) const {
 }
 
 std::string ImageDecoder::cache_key(const std::string& cell) const {
-  std::string key = fmt::format("image 1 {}\n", channels());
+  std::string key = fmt::format("image 2 {}\n", channels());
   for (const std::string& path : paths_of(cell, channels())) {
     key += file_stamp(path);
   }

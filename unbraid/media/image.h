@@ -12,28 +12,28 @@ inline constexpr int64_t kMaxImagePixels = int64_t{64} << 20;
 inline constexpr int64_t kMaxImageSide = 30000;
 inline constexpr int64_t kMaxImageBytes = int64_t{256} << 20;  // of the file
 
-/// A PNG, JPEG or WebP image (told by content, not by name) as uint8 [channels, height, width],
+/// A PNG, JPEG or WebP image (told by content, not by name) as uint8 [height, width, channels],
 /// turned as its EXIF orientation says; `channels` is 1 or 3. Colour becomes grey by ITU-R 601, 16
 /// bits become 8 by rounding, transparency and colour profiles are left out, as Pillow's convert
 /// leaves them out. Throws DataError when the file is not whole, has a fault that the codec would
 /// pass over, is CMYK or animated.
 torch::Tensor read_image(const std::string& path, int64_t channels);
 
-/// uint8 [3, height, width] to [1, height, width], with the integers of Pillow's mode "L".
+/// uint8 [height, width, 3] to [height, width, 1], with the integers of Pillow's mode "L".
 torch::Tensor to_grey(const torch::Tensor& image);
 
 /// The paths that a cell names: one, or two for optical flow ("u.jpg|v.jpg"). Throws DataError for
 /// another number.
 std::vector<std::string> paths_of(const std::string& cell, int64_t channels);
 
-/// One image from what `paths_of` gave: uint8 [channels, height, width]; the two of optical flow,
+/// One image from what `paths_of` gave: uint8 [height, width, channels]; the two of optical flow,
 /// read as grey, must be of one size.
 torch::Tensor read_images(const std::vector<std::string>& paths, int64_t channels);
 
 /// `cell` with each of its paths taken relative to `folder`.
 std::string resolve_paths(const std::string& cell, const std::string& folder, int64_t channels);
 
-/// kind = "image": `decode` gives uint8 [channels, height, width], `transform` what ImageTransform
+/// kind = "image": `decode` gives uint8 [height, width, channels], `transform` what ImageTransform
 /// says. With channels = 2 a cell is a pair of paths, u and v of optical flow.
 ///
 /// Keys: those of ImageTransform.

@@ -20,17 +20,17 @@ std::array<double, 2> read_interval(Options& options, const std::string& key,
   return {ends[0], ends[1]};
 }
 
-// A number for each channel as [channels, 1, 1].
-torch::Tensor read_channels(Options& options, const std::string& key, int64_t channels,
-                            const std::vector<double>& of_color, Range range) {
+// A number for each channel.
+std::vector<double> read_channels(Options& options, const std::string& key, int64_t channels,
+                                  const std::vector<double>& of_color, Range range) {
   const auto fallback =
       channels == 3 ? of_color : std::vector<double>(static_cast<size_t>(channels), 0.5);
-  const auto values = options.numbers(key, fallback, range);
+  std::vector<double> values = options.numbers(key, fallback, range);
   if (static_cast<int64_t>(values.size()) != channels) {
     throw options.error(key, fmt::format("expected {} numbers (one for each channel), got {}",
                                          channels, values.size()));
   }
-  return torch::tensor(values, torch::kFloat).view({channels, 1, 1});
+  return values;
 }
 
 std::array<double, 4> read_color_jitter(Options& options, int64_t channels) {
@@ -99,12 +99,6 @@ std::array<double, 4> draw_factors(const std::array<double, 4>& most, RandomStre
 
 }  // namespace
 
-torch::Tensor resize_image(const torch::Tensor& image, int64_t size) {
-  return torch::_upsample_bilinear2d_aa(image.unsqueeze(0), {size, size},
-                                        /*align_corners=*/false)
-      .squeeze(0);
-}
-
 Crop random_crop(int64_t height, int64_t width, const ImageSettings& settings,
                  RandomStream random) {
   const auto [min_scale, max_scale] = settings.crop_scale;
@@ -147,25 +141,40 @@ ImageTransform::ImageTransform(Options& options)
 
 torch::Tensor ImageTransform::apply(const torch::Tensor& image, const SampleContext& context,
                                     const std::string& draw) const {
-  if (!settings_.augment || !context.training) {
-    return (resize_image(image.to(torch::kFloat), settings_.size) / 255.0 - mean_) / std_;
+  const bool random = settings_.augment && context.training;
+  Crop crop{0, 0, image.size(0), image.size(1)};
+  bool flip = false;
+  if (random) {
+    crop = random_crop(crop.height, crop.width, settings_, context.random("crop" + draw));
+    flip = context.random("flip" + draw).uniform() < settings_.flip;
   }
-  const Crop crop =
-      random_crop(image.size(1), image.size(2), settings_, context.random("crop" + draw));
-  const torch::Tensor part =
-      image.narrow(1, crop.top, crop.height).narrow(2, crop.left, crop.width);
-  torch::Tensor scaled = resize_image(part.to(torch::kFloat), settings_.size) / 255.0;
-  if (context.random("flip" + draw).uniform() < settings_.flip) {
-    scaled = scaled.flip(2);
-    if (settings_.channels == kFlowChannels) {
-      scaled[0] = 1.0 - scaled[0];
+  if (!random || settings_.color_jitter == std::array<double, 4>{0, 0, 0, 0}) {
+    return resize_crop(image, crop, settings_.size, flip, normalizing(flip));
+  }
+  const PixelScaling to_unit{std::vector<float>(mean_.size(), 1.0F / 255.0F),
+                             std::vector<float>(mean_.size(), 0.0F)};
+  const torch::Tensor changed =
+      jitter_colors(resize_crop(image, crop, settings_.size, flip, to_unit),
+                    draw_factors(settings_.color_jitter, context.random("color" + draw)));
+  const auto by_channel = [](const std::vector<double>& values) {
+    return torch::tensor(values, torch::kFloat).view({-1, 1, 1});
+  };
+  return (changed - by_channel(mean_)) / by_channel(std_);
+}
+
+PixelScaling ImageTransform::normalizing(bool flip) const {
+  PixelScaling scaling;
+  for (size_t c = 0; c < mean_.size(); ++c) {
+    double scale = 1.0 / (255.0 * std_[c]);
+    double shift = -mean_[c] / std_[c];
+    if (flip && c == 0 && settings_.channels == kFlowChannels) {
+      shift += 255.0 * scale;
+      scale = -scale;
     }
+    scaling.scale.push_back(static_cast<float>(scale));
+    scaling.shift.push_back(static_cast<float>(shift));
   }
-  if (settings_.color_jitter != std::array<double, 4>{0, 0, 0, 0}) {
-    scaled =
-        jitter_colors(scaled, draw_factors(settings_.color_jitter, context.random("color" + draw)));
-  }
-  return (scaled - mean_) / std_;
+  return scaling;
 }
 
 }  // namespace unbraid

@@ -3,14 +3,12 @@
 #include <array>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "unbraid/media/decoder.h"
+#include "unbraid/media/resize.h"
 
 namespace unbraid {
-
-/// `image`, float [C, height, width], resized to [C, size, size] with antialiased bilinear
-/// filtering.
-torch::Tensor resize_image(const torch::Tensor& image, int64_t size);
 
 /// As the number of channels: the two of optical flow, u and v.
 inline constexpr int64_t kFlowChannels = 2;
@@ -23,14 +21,6 @@ struct ImageSettings {
   std::array<double, 2> crop_ratio = {0.75, 4.0 / 3.0};  // width / height
   double flip = 0.5;                                     // probability
   std::array<double, 4> color_jitter = {0, 0, 0, 0};     // brightness, contrast, saturation, hue
-};
-
-/// A part of an image, in pixels.
-struct Crop {
-  int64_t top = 0;
-  int64_t left = 0;
-  int64_t height = 0;
-  int64_t width = 0;
 };
 
 /// A random part of an image of height x width: ten draws of area and proportions, of which the
@@ -58,15 +48,18 @@ class ImageTransform {
   explicit ImageTransform(Options& options);
 
   [[nodiscard]] const ImageSettings& settings() const { return settings_; }
-  /// uint8 [channels, height, width] to float [channels, size, size]. Calls with the same context
+  /// uint8 [height, width, channels] to float [channels, size, size]. Calls with the same context
   /// and `draw` make the same random choices.
   [[nodiscard]] torch::Tensor apply(const torch::Tensor& image, const SampleContext& context,
                                     const std::string& draw = "") const;
 
  private:
+  // To [0, 1], u of flow negated where it is mirrored, less mean, divided by std.
+  [[nodiscard]] PixelScaling normalizing(bool flip) const;
+
   ImageSettings settings_;
-  torch::Tensor mean_;  // [channels, 1, 1], as is std_
-  torch::Tensor std_;
+  std::vector<double> mean_;  // by channel, as is std_
+  std::vector<double> std_;
 };
 
 }  // namespace unbraid

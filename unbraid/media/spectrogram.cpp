@@ -37,11 +37,19 @@ LogSpectrogram::LogSpectrogram(const SpectrogramSettings& settings)
     : settings_(settings), window_(torch::hann_window(settings.n_fft)) {}
 
 torch::Tensor LogSpectrogram::operator()(const torch::Tensor& signal) const {
-  const torch::Tensor spectrum =
-      torch::stft(signal, settings_.n_fft, settings_.hop, settings_.n_fft, window_, /*center=*/true,
-                  settings_.reflect ? "reflect" : "constant", /*normalized=*/false,
-                  /*onesided=*/true, /*return_complex=*/true);
-  return (spectrum.abs() + settings_.log_offset).log().unsqueeze(0);
+  const int64_t margin = settings_.n_fft / 2;
+  const torch::Tensor row = signal.unsqueeze(0);
+  const torch::Tensor padded = settings_.reflect ? torch::reflection_pad1d(row, {margin, margin})
+                                                 : torch::constant_pad_nd(row, {margin, margin});
+  const torch::Tensor frames =
+      padded.squeeze(0).unfold(0, settings_.n_fft, settings_.hop) * window_;
+  return torch::fft_rfft(frames)
+      .abs()
+      .add_(settings_.log_offset)
+      .log_()
+      .t()
+      .contiguous()
+      .unsqueeze(0);
 }
 
 int64_t window_size(const FbankSettings& settings) {

@@ -23,7 +23,7 @@ class Clip {
  public:
   virtual ~Clip() = default;
   [[nodiscard]] virtual int64_t size() const = 0;
-  /// uint8 [channels, height, width] each; `numbers` ascending, one may be there twice.
+  /// uint8 [height, width, channels] each; `numbers` ascending, one may be there twice.
   [[nodiscard]] virtual std::vector<torch::Tensor> read(const std::vector<int64_t>& numbers) = 0;
 };
 
@@ -224,8 +224,8 @@ torch::Tensor VideoDecoder::decode(const std::string& cell) const {
     for (torch::Tensor& frame : clip->read(part)) {
       if (!frames.empty() && frame.sizes() != frames.front().sizes()) {
         throw DataError(fmt::format("{}: expected frames of one size, {} x {}, found {} x {}", cell,
-                                    frames.front().size(2), frames.front().size(1), frame.size(2),
-                                    frame.size(1)));
+                                    frames.front().size(1), frames.front().size(0), frame.size(1),
+                                    frame.size(0)));
       }
       bytes += frame.numel();
       frames.push_back(std::move(frame));
@@ -240,7 +240,7 @@ torch::Tensor VideoDecoder::decode(const std::string& cell) const {
 }
 
 std::string VideoDecoder::cache_key(const std::string& cell) const {
-  std::string key = fmt::format("video 1 {} {}\n", channels(), settings_.fps);
+  std::string key = fmt::format("video 2 {} {}\n", channels(), settings_.fps);
   for (const std::string& path : paths_of(cell, channels())) {
     std::error_code ignored;
     if (!fs::is_directory(path, ignored)) {

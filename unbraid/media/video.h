@@ -29,7 +29,7 @@ struct VideoSettings {
 
 /// kind = "video": frames of a clip, which is a file in any container and codec of FFmpeg or a
 /// folder of images, taken in the order of their names (`fps` does not apply to them). `decode`
-/// gives uint8 [N, channels, height, width], all frames at the rate `fps`; `load` decodes those
+/// gives uint8 [N, height, width, channels], all frames at the rate `fps`; `load` decodes those
 /// alone that it needs. `transform` gives float [frames, channels, size, size], each frame as
 /// ImageTransform says. Encoders average clips over their frames. With channels = 2 a cell is a
 /// pair of folders, u and v of optical flow, with the same number of frames.
