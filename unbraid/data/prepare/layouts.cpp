@@ -216,7 +216,6 @@ Prepared prepare_kinetics_sounds(const PrepareOptions& options) {
   require_layout(options, "Kinetics-Sounds", {"audio", "visual"});
   Prepared prepared{{"audio", "visual"}, {}, {}, "the folders of the data set", {}};
   Pairing pairing(prepared);
-  pairing.min_bytes = 80 << 10;
   pairing.min_images = 3;
   for (const auto& [split, sound, images] :
        {std::tuple{Split::kTrain, "audio/train", "visual/train_img/Image-01-FPS"},
