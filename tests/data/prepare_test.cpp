@@ -235,8 +235,17 @@ TEST_F(Prepare, AveFollowsItsLists) {
   EXPECT_EQ(*samples.at("c")->split, Split::kVal);
   EXPECT_EQ(samples.at("d")->label, "Mandolin");
   EXPECT_EQ(prepared.left_out.at("listed twice"), (std::vector<std::string>{"a"}));
-  static_cast<void>(folder_.write("raw/testSet.txt", "Church bell&a&good&0&10\n"));
-  expect_data_error([&] { return prepare("ave", two); }, {"testSet.txt:1", "trainSet.txt too"});
+  // A clip of two lists is kept out of train, and of val where it is in test.
+  static_cast<void>(folder_.write("raw/valSet.txt", "Church bell&c&good&0&10\nBark&d&good&0&1\n"));
+  static_cast<void>(
+      folder_.write("raw/testSet.txt", "Mandolin&d&good&0&10\nChurch bell&a&good&0&10\n"));
+  const Prepared shared = prepare("ave", two);
+  EXPECT_EQ(*by_id(shared).at("a")->split, Split::kTest);
+  EXPECT_EQ(*by_id(shared).at("d")->split, Split::kTest);
+  EXPECT_EQ(by_id(shared).at("d")->label, "Mandolin");
+  EXPECT_EQ(shared.left_out, (std::map<std::string, std::vector<std::string>>{
+                                 {"of train, listed in test too", {"a", "a"}},
+                                 {"of val, listed in test too", {"d"}}}));
 }
 
 TEST_F(Prepare, UcfPairsFramesWithFlowAndSplitsByGroup) {
