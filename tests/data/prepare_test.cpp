@@ -278,6 +278,28 @@ TEST_F(Prepare, UcfPairsFramesWithFlowAndSplitsByGroup) {
       << manifest;
 }
 
+TEST_F(Prepare, UcfTakesBothSpellingsOfAClass) {
+  std::string list;
+  for (int clip = 1; clip <= 4; ++clip) {
+    list += fmt::format("HandstandPushups/v_HandStandPushups_g01_c{:02}.avi 37\n", clip);
+    list += fmt::format("Archery/v_Archery_g01_c{:02}.avi 3\n", clip);
+    frames(fmt::format("raw/jpegs_256/v_HandstandPushups_g01_c{:02}", clip), 4);
+    frames(fmt::format("raw/jpegs_256/v_Archery_g01_c{:02}", clip), 4);
+    for (const char* part : {"u", "v"}) {
+      const char* name = clip == 1 ? "HandStandPushups" : "HandstandPushups";
+      frames(fmt::format("raw/tvl1_flow/{}/v_{}_g01_c{:02}", part, name, clip), 4);
+      frames(fmt::format("raw/tvl1_flow/{}/v_Archery_g01_c{:02}", part, clip), 4);
+    }
+  }
+  PrepareOptions two = options();
+  two.classes = 2;
+  two.split_lists = {{Split::kTrain, folder_.write("trainlist01.txt", list)}};
+  const Prepared prepared = prepare("ucf101", two);
+  EXPECT_EQ(prepared.samples.size(), 8);
+  EXPECT_TRUE(prepared.left_out.empty()) << report_of(prepared);
+  EXPECT_EQ(prepared.classes, (std::vector<std::string>{"Archery", "HandStandPushups"}));
+}
+
 TEST_F(Prepare, FoldersTakeAnyModalitiesAndClasses) {
   for (const char* modality : {"depth", "rgb", "sound"}) {
     for (int clip = 0; clip < 10; ++clip) {

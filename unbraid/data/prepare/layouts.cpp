@@ -82,6 +82,20 @@ void split_by_group(const PrepareOptions& options, const std::string& what,
       fmt::format("by {}, so that none is in two of them, by seed {}", what, options.seed);
 }
 
+/// Clips of UCF-101 by the names that its lists have: frames and flow are published with another
+/// spelling of one class.
+Clips as_listed(const Clips& clips) {
+  constexpr std::string_view kOther = "v_HandstandPushups_";
+  Clips listed;
+  for (const auto& [name, path] : clips) {
+    listed.emplace(name.starts_with(kOther)
+                       ? fmt::format("v_HandStandPushups_{}", name.substr(kOther.size()))
+                       : name,
+                   path);
+  }
+  return listed;
+}
+
 /// Whichever of two places has the clips.
 Clips either(Clips first, Clips second) {
   return first.empty() ? std::move(second) : std::move(first);
@@ -316,15 +330,15 @@ Prepared prepare_ave(const PrepareOptions& options) {
 Prepared prepare_ucf101(const PrepareOptions& options) {
   require_layout(options, "UCF-101", {"tvl1_flow/u", "tvl1_flow/v"});
   Prepared prepared{{"rgb", "flow"}, {}, {}, "", {}};
-  Clips clips = clips_in(options.raw / "jpegs_256", {"/"});
+  Clips clips = as_listed(clips_in(options.raw / "jpegs_256", {"/"}));
   if (clips.empty()) {
     for (const std::string& name : folders_in(options.raw / "UCF-101")) {
-      clips.merge(clips_in(options.raw / "UCF-101" / name, {".avi"}));
+      clips.merge(as_listed(clips_in(options.raw / "UCF-101" / name, {".avi"})));
     }
   }
-  const Clips v = clips_in(options.raw / "tvl1_flow/v", {"/"});
+  const Clips v = as_listed(clips_in(options.raw / "tvl1_flow/v", {"/"}));
   Clips flow;
-  for (const auto& [name, u] : clips_in(options.raw / "tvl1_flow/u", {"/"})) {
+  for (const auto& [name, u] : as_listed(clips_in(options.raw / "tvl1_flow/u", {"/"}))) {
     const auto other = v.find(name);
     if (other == v.end() || images_in(u) != images_in(other->second)) {
       prepared.left_out["u and v of optical flow differ"].push_back(name);
