@@ -170,15 +170,15 @@ TEST_F(Prepare, RefusesAnotherLayoutAndOtherClasses) {
 TEST_F(Prepare, KineticsSoundsArePairedByClip) {
   for (const char* name : {"blowing_nose", "tap_dancing"}) {
     for (int clip = 0; clip < 20; ++clip) {
-      file(fmt::format("raw/audio/train/{}/c{}.wav", name, clip), 90 << 10);
+      file(fmt::format("raw/audio/train/{}/c{}.wav", name, clip));
       frames(fmt::format("raw/visual/train_img/Image-01-FPS/{}/c{}", name, clip), 3);
     }
-    file(fmt::format("raw/audio/test/{}/t.wav", name), 90 << 10);
+    file(fmt::format("raw/audio/test/{}/t.wav", name));
     frames(fmt::format("raw/visual/val_img/Image-01-FPS/{}/t", name), 3);
   }
   frames("raw/visual/train_img/Image-01-FPS/tap_dancing/two", 2);
-  file("raw/audio/train/tap_dancing/two.wav", 90 << 10);
-  file("raw/audio/train/tap_dancing/c3.wav", 10 << 10);
+  file("raw/audio/train/tap_dancing/two.wav");
+  file("raw/audio/train/tap_dancing/c3.wav", 199);
   expect_data_error([&] { return prepare("kinetics-sounds", options()); },
                     {"expected 31 classes", "found 2: blowing_nose, tap_dancing", "--classes 2"});
   PrepareOptions two = options();
@@ -235,8 +235,17 @@ TEST_F(Prepare, AveFollowsItsLists) {
   EXPECT_EQ(*samples.at("c")->split, Split::kVal);
   EXPECT_EQ(samples.at("d")->label, "Mandolin");
   EXPECT_EQ(prepared.left_out.at("listed twice"), (std::vector<std::string>{"a"}));
-  static_cast<void>(folder_.write("raw/testSet.txt", "Church bell&a&good&0&10\n"));
-  expect_data_error([&] { return prepare("ave", two); }, {"testSet.txt:1", "trainSet.txt too"});
+  // A clip of two lists is kept out of train, and of val where it is in test.
+  static_cast<void>(folder_.write("raw/valSet.txt", "Church bell&c&good&0&10\nBark&d&good&0&1\n"));
+  static_cast<void>(
+      folder_.write("raw/testSet.txt", "Mandolin&d&good&0&10\nChurch bell&a&good&0&10\n"));
+  const Prepared shared = prepare("ave", two);
+  EXPECT_EQ(*by_id(shared).at("a")->split, Split::kTest);
+  EXPECT_EQ(*by_id(shared).at("d")->split, Split::kTest);
+  EXPECT_EQ(by_id(shared).at("d")->label, "Mandolin");
+  EXPECT_EQ(shared.left_out, (std::map<std::string, std::vector<std::string>>{
+                                 {"of train, listed in test too", {"a", "a"}},
+                                 {"of val, listed in test too", {"d"}}}));
 }
 
 TEST_F(Prepare, UcfPairsFramesWithFlowAndSplitsByGroup) {
@@ -267,6 +276,28 @@ TEST_F(Prepare, UcfPairsFramesWithFlowAndSplitsByGroup) {
                           "v_Archery_g01_c01|raw/tvl1_flow/v/v_Archery_g01_c01\n"),
             std::string::npos)
       << manifest;
+}
+
+TEST_F(Prepare, UcfTakesBothSpellingsOfAClass) {
+  std::string list;
+  for (int clip = 1; clip <= 4; ++clip) {
+    list += fmt::format("HandstandPushups/v_HandStandPushups_g01_c{:02}.avi 37\n", clip);
+    list += fmt::format("Archery/v_Archery_g01_c{:02}.avi 3\n", clip);
+    frames(fmt::format("raw/jpegs_256/v_HandstandPushups_g01_c{:02}", clip), 4);
+    frames(fmt::format("raw/jpegs_256/v_Archery_g01_c{:02}", clip), 4);
+    for (const char* part : {"u", "v"}) {
+      const char* name = clip == 1 ? "HandStandPushups" : "HandstandPushups";
+      frames(fmt::format("raw/tvl1_flow/{}/v_{}_g01_c{:02}", part, name, clip), 4);
+      frames(fmt::format("raw/tvl1_flow/{}/v_Archery_g01_c{:02}", part, clip), 4);
+    }
+  }
+  PrepareOptions two = options();
+  two.classes = 2;
+  two.split_lists = {{Split::kTrain, folder_.write("trainlist01.txt", list)}};
+  const Prepared prepared = prepare("ucf101", two);
+  EXPECT_EQ(prepared.samples.size(), 8);
+  EXPECT_TRUE(prepared.left_out.empty()) << report_of(prepared);
+  EXPECT_EQ(prepared.classes, (std::vector<std::string>{"Archery", "HandStandPushups"}));
 }
 
 TEST_F(Prepare, FoldersTakeAnyModalitiesAndClasses) {

@@ -280,6 +280,54 @@ TEST_F(Video, ReadsTrimmedClips) {
   EXPECT_EQ(numbers[9], 16);
 }
 
+TEST_F(Video, TurnsFramesUprightAsFfmpegDoes) {
+  run(
+      fmt::format("ffmpeg -y -f lavfi -i testsrc2=size=64x48:rate=5:duration=1 -c:v libx264 -qp 0 "
+                  "-pix_fmt yuv444p {}",
+                  folder_.file("plain.mp4")));
+  const std::string plain = content_of(folder_.file("plain.mp4"));
+  // Where the unit to the right and the unit down are shown: right and down.
+  struct Matrix {
+    double right[2];
+    double down[2];
+  };
+  const auto turned = [&](const Matrix& matrix) {
+    const size_t place = plain.find("tkhd") + 44;
+    std::string content = plain;
+    const double numbers[] = {matrix.right[0], matrix.right[1], 0, matrix.down[0], matrix.down[1]};
+    for (size_t i = 0; i < 5; ++i) {
+      const auto fixed = static_cast<uint32_t>(static_cast<int32_t>(numbers[i] * 65536));
+      for (size_t byte = 0; byte < 4; ++byte) {
+        content[place + 4 * i + byte] = static_cast<char>(fixed >> (24 - 8 * byte));
+      }
+    }
+    return folder_.write("turned.mp4", content);
+  };
+  for (const Matrix& matrix :
+       {Matrix{{1, 0}, {0, 1}}, Matrix{{-1, 0}, {0, 1}}, Matrix{{1, 0}, {0, -1}},
+        Matrix{{-1, 0}, {0, -1}}, Matrix{{0, 1}, {1, 0}}, Matrix{{0, -1}, {1, 0}},
+        Matrix{{0, 1}, {-1, 0}}, Matrix{{0, -1}, {-1, 0}}}) {
+    const std::string path = turned(matrix);
+    const std::string name = fmt::format("({}, {}), ({}, {})", matrix.right[0], matrix.right[1],
+                                         matrix.down[0], matrix.down[1]);
+    run(fmt::format("ffmpeg -y -i {} -frames:v 1 -f rawvideo -pix_fmt rgb24 {}", path,
+                    folder_.file("shown.rgb")));
+    std::string shown = content_of(folder_.file("shown.rgb"));
+    ASSERT_EQ(shown.size(), 64 * 48 * 3) << name;
+    const bool exchanged = matrix.right[0] == 0;
+    const torch::Tensor expected = torch::from_blob(
+        shown.data(), {exchanged ? 64 : 48, exchanged ? 48 : 64, 3}, torch::kUInt8);
+    const torch::Tensor frame = VideoFile(path).frames_at({0.0})[0];
+    ASSERT_EQ(frame.sizes(), expected.sizes()) << name;
+    const torch::Tensor difference = frame.to(torch::kFloat) - expected.to(torch::kFloat);
+    EXPECT_LT(difference.abs().mean().item<double>(), 2.0) << name;
+  }
+  // Other turns are left alone.
+  EXPECT_TRUE(
+      torch::equal(VideoFile(turned({{0.7071, 0.7071}, {-0.7071, 0.7071}})).frames_at({0.0})[0],
+                   VideoFile(folder_.file("plain.mp4")).frames_at({0.0})[0]));
+}
+
 TEST_F(Video, FindsCutsInFilesWithSoundToo) {
   for (const std::string output :
        {"a.mkv -c:v libx264 -c:a aac", "a.flv -c:v flv -c:a libmp3lame -ar 44100",

@@ -277,6 +277,52 @@ double seconds_of(int64_t time, const AVStream& stream) {
   return static_cast<double>(time) * av_q2d(stream.time_base);
 }
 
+/// How a frame is to be turned and mirrored, nine numbers; null where nothing is said.
+const int32_t* display_matrix(const AVFrame& frame, const AVStream& stream) {
+  constexpr size_t kBytes = 9 * sizeof(int32_t);
+  const AVFrameSideData* own = av_frame_get_side_data(&frame, AV_FRAME_DATA_DISPLAYMATRIX);
+  if (own != nullptr && own->size >= kBytes) {
+    return reinterpret_cast<const int32_t*>(own->data);
+  }
+  size_t bytes = 0;
+#if LIBAVFORMAT_VERSION_INT < AV_VERSION_INT(60, 15, 100)
+  const uint8_t* data = av_stream_get_side_data(&stream, AV_PKT_DATA_DISPLAYMATRIX, &bytes);
+#else
+  const AVPacketSideData* found =
+      av_packet_side_data_get(stream.codecpar->coded_side_data, stream.codecpar->nb_coded_side_data,
+                              AV_PKT_DATA_DISPLAYMATRIX);
+  const uint8_t* data = found == nullptr ? nullptr : found->data;
+  bytes = found == nullptr ? 0 : found->size;
+#endif
+  return data != nullptr && bytes >= kBytes ? reinterpret_cast<const int32_t*>(data) : nullptr;
+}
+
+/// `pixels`, [height, width, 3], as they are to be shown: the matrix takes the unit to the right to
+/// its first two numbers (right, down), the one down to the fourth and fifth. Quarter turns and
+/// mirrorings are followed, others are not.
+torch::Tensor upright(const torch::Tensor& pixels, const int32_t* matrix) {
+  if (matrix == nullptr) {
+    return pixels;
+  }
+  const auto size = [matrix](int place) { return std::abs(static_cast<double>(matrix[place])); };
+  const bool exchanged = size(1) > size(0);  // rows become columns
+  const int right = exchanged ? 3 : 0;
+  const int down = exchanged ? 1 : 4;
+  constexpr double kTilt = 0.02;  // about one degree, which FFmpeg's program ignores too
+  if (std::max(size(exchanged ? 0 : 1), size(exchanged ? 4 : 3)) >=
+      kTilt * std::min(size(right), size(down))) {
+    return pixels;
+  }
+  std::vector<int64_t> mirrored;
+  if (matrix[down] < 0) {
+    mirrored.push_back(0);
+  }
+  if (matrix[right] < 0) {
+    mirrored.push_back(1);
+  }
+  return (exchanged ? pixels.transpose(0, 1) : pixels).flip(mirrored);
+}
+
 /// Feeds packets of one stream to its decoder and hands out what comes back.
 class StreamDecoder {
  public:
@@ -537,7 +583,9 @@ class VideoFile::Impl {
     container_->require(
         sws_scale(scaler.get(), frame.data, frame.linesize, 0, frame.height, planes, strides),
         "its frames cannot be converted to RGB");
-    return rows.narrow(1, 0, int64_t{frame.width} * 3).view({frame.height, frame.width, 3});
+    const torch::Tensor image =
+        rows.narrow(1, 0, int64_t{frame.width} * 3).view({frame.height, frame.width, 3});
+    return upright(image, display_matrix(frame, *stream_));
   }
 
   std::string path_;

@@ -33,8 +33,9 @@ class VideoFile {
   /// When the last one ends.
   [[nodiscard]] double duration() const;
   /// The frames shown at `moments`, ascending seconds from the first frame: uint8
-  /// [height, width, 3] each. Decodes from the last key frame before the first moment on, and skips
-  /// to a later key frame where that is before the next moment.
+  /// [height, width, 3] each, turned by quarters and mirrored as the file says, but not otherwise.
+  /// Decodes from the last key frame before the first moment on, and skips to a later key frame
+  /// where that is before the next moment.
   [[nodiscard]] std::vector<torch::Tensor> frames_at(const std::vector<double>& moments);
 
  private:
