@@ -13,6 +13,7 @@ pkg_check_modules(FREETYPE REQUIRED IMPORTED_TARGET freetype2)
 pkg_check_modules(WEBP REQUIRED IMPORTED_TARGET libwebp)
 pkg_check_modules(ZIP REQUIRED IMPORTED_TARGET libzip)
 pkg_check_modules(EXIF REQUIRED IMPORTED_TARGET libexif)
+pkg_check_modules(ICU REQUIRED IMPORTED_TARGET icu-uc)
 find_package(tomlplusplus REQUIRED)
 
 # FFmpeg 5.1 or later, for video files and for sound that libsndfile does not read.

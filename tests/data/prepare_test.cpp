@@ -248,6 +248,42 @@ TEST_F(Prepare, AveFollowsItsLists) {
                                  {"of val, listed in test too", {"d"}}}));
 }
 
+TEST_F(Prepare, FoodPairsImagesWithCleanedTitles) {
+  fs::create_directories(folder_.file("raw/texts"));
+  static_cast<void>(folder_.write("raw/texts/train_titles.csv",
+                                  "Image_path,text,label\n"
+                                  "pie_1.jpg,\"RT  Apple #Pie, the best http://a.b/c?d=1 \",pie\n"
+                                  "pie_2.jpg,https://only.a/link,pie\n"
+                                  "train/pie/pie_3.jpg,gone,pie\npie_1.jpg,again,pie\n"
+                                  "pie_5.jpg,START of a | pie,pie\n"));
+  static_cast<void>(folder_.write("raw/texts/test_titles.csv", "soup_1.jpg,Soup,soup\n"));
+  for (const char* name : {"train/pie/pie_1", "train/pie/pie_2", "train/pie/pie_4",
+                           "train/pie/pie_5", "test/soup/soup_1"}) {
+    file(fmt::format("raw/images/{}.jpg", name));
+  }
+  PrepareOptions two = options();
+  two.classes = 2;
+  const Prepared prepared = prepare("food101", two);
+  const auto samples = by_id(prepared);
+  ASSERT_EQ(samples.size(), 3);
+  EXPECT_EQ(prepared.modalities, (std::vector<std::string>{"image", "text"}));
+  EXPECT_EQ(prepared.classes, (std::vector<std::string>{"pie", "soup"}));
+  EXPECT_EQ(samples.at("pie_1")->cells[1], "Apple Pie, the best");
+  EXPECT_EQ(samples.at("soup_1")->split, Split::kTest);
+  EXPECT_EQ(prepared.left_out,
+            (std::map<std::string, std::vector<std::string>>{{"in no list", {"pie/pie_4"}},
+                                                             {"listed twice", {"pie_1"}},
+                                                             {"without a title", {"pie_2"}},
+                                                             {"without an image", {"pie_3"}}}));
+  const std::string manifest = manifest_of(prepared, folder_.file(""));
+  EXPECT_NE(manifest.find(",raw/images/train/pie/pie_1.jpg,\"Apple Pie, the best\"\n"),
+            std::string::npos)
+      << manifest;
+  EXPECT_NE(manifest.find("pie_5.jpg,START of a | pie\n"), std::string::npos) << manifest;
+  static_cast<void>(folder_.write("raw/texts/test_titles.csv", "soup_1.jpg,Soup\n"));
+  expect_data_error([&] { prepare("food101", two); }, {"test_titles.csv:1", "found 2 fields"});
+}
+
 TEST_F(Prepare, UcfPairsFramesWithFlowAndSplitsByGroup) {
   for (int group = 1; group <= 10; ++group) {
     for (const char* name : {"Archery", "BabyCrawling"}) {

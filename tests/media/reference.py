@@ -4,6 +4,7 @@ reference.py KIND INPUT OUTPUT.npy ARGUMENT…
 """
 
 import sys
+import unicodedata
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -73,9 +74,49 @@ def saved(path, name, *options):
     return pixels
 
 
+def word_pieces(path, vocabulary, lower):
+    """Ids of each line of a text, by the description of BERT's tokenizer; -1 ends a line."""
+    with open(vocabulary, encoding="utf-8") as lines:
+        ids = {line.rstrip("\n"): number for number, line in enumerate(lines)}
+
+    def alone(letter):
+        code = ord(letter)
+        ascii_sign = 33 <= code <= 126 and not letter.isalnum()
+        chinese = any(low <= code <= high for low, high in (
+            (0x4E00, 0x9FFF), (0x3400, 0x4DBF), (0x20000, 0x2A6DF), (0x2A700, 0x2B73F),
+            (0x2B740, 0x2B81F), (0x2B820, 0x2CEAF), (0xF900, 0xFAFF), (0x2F800, 0x2FA1F)))
+        return ascii_sign or chinese or unicodedata.category(letter).startswith("P")
+
+    def pieces(word):
+        found, start = [], 0
+        while start < len(word):
+            for end in range(len(word), start, -1):
+                piece = ("##" if start else "") + word[start:end]
+                if piece in ids:
+                    break
+            else:
+                return [ids["[UNK]"]]
+            found.append(ids[piece])
+            start = end
+        return found if len(word) <= 100 else [ids["[UNK]"]]
+
+    result = []
+    for line in open(path, encoding="utf-8").read().split("\n"):
+        if lower == "lower":
+            line = unicodedata.normalize("NFD", line.lower())
+            line = "".join(letter for letter in line if unicodedata.category(letter) != "Mn")
+        line = "".join(letter for letter in line if letter == "\t" or (
+            letter not in "\0\ufffd" and unicodedata.category(letter) not in ("Cc", "Cf")))
+        line = "".join(f" {letter} " if alone(letter) else letter for letter in line)
+        for word in line.split():
+            result += pieces(word)
+        result.append(-1)
+    return np.array(result)
+
+
 kind, source, output, *arguments = sys.argv[1:]
 if kind in ("spectrogram", "fbank"):
     source = np.load(source)
 result = {"spectrogram": spectrogram, "fbank": fbank, "resized": resized, "opened": opened,
-          "saved": saved}[kind](source, *arguments)
+          "saved": saved, "word_pieces": word_pieces}[kind](source, *arguments)
 np.save(output, np.ascontiguousarray(result, dtype=np.float32))

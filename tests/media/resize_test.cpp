@@ -16,7 +16,8 @@ torch::Tensor naive_weights(int64_t inputs, int64_t outputs) {
   const double step = static_cast<double>(inputs) / static_cast<double>(outputs);
   for (int64_t i = 0; i < outputs; ++i) {
     for (int64_t j = 0; j < inputs; ++j) {
-      const double distance = (static_cast<double>(j) + 0.5) - (static_cast<double>(i) + 0.5) * step;
+      const double distance =
+          (static_cast<double>(j) + 0.5) - (static_cast<double>(i) + 0.5) * step;
       weights[i][j] = std::max(0.0, 1.0 - std::abs(distance) / std::max(step, 1.0));
     }
   }

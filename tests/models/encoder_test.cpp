@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "unbraid/models/encoders/cnn.h"
+#include "unbraid/models/encoders/embedding.h"
 #include "unbraid/models/encoders/mlp.h"
 #include "unbraid/models/encoders/resnet.h"
 #include "unbraid/models/initialisation.h"
@@ -146,6 +147,23 @@ TEST(Cnn, AveragesItsLastFeatureMap) {
   }
   EXPECT_TRUE(torch::allclose(encoder.forward(input), x.mean({2, 3}), 1e-5, 1e-6));
   EXPECT_EQ(encoder.feature_size(), 6);
+}
+
+TEST(EmbeddingEncoder, AveragesWhatIsNoPadding) {
+  const auto holder = std::make_shared<EmbeddingEncoder>(5, 3, 0);
+  EmbeddingEncoder& encoder = *holder;
+  initialise(encoder, 1);
+  EXPECT_EQ(encoder.feature_size(), 3);
+  const torch::Tensor weight = encoder.named_parameters()["embedding.weight"];
+  const torch::Tensor features =
+      encoder.forward(torch::tensor({4, 1, 1, 0, 0, 0, 0, 0}, torch::kLong).view({2, 4}));
+  EXPECT_TRUE(torch::allclose(features[0], (weight[4] + 2 * weight[1]) / 3));
+  EXPECT_TRUE(torch::equal(features[1], torch::zeros({3})));
+  features.sum().backward();
+  EXPECT_TRUE(torch::allclose(weight.grad().select(1, 0),
+                              torch::tensor({0.0F, 2.0F / 3, 0.0F, 0.0F, 1.0F / 3})));
+  EXPECT_THROW(encoder.forward(torch::tensor({{5}}, torch::kLong)), c10::Error);
+  EXPECT_THROW(encoder.forward(torch::zeros({1, 4})), c10::Error);
 }
 
 TEST(Mlp, IsLinearReluLinear) {

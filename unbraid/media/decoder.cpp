@@ -6,6 +6,7 @@
 #include "unbraid/media/array.h"
 #include "unbraid/media/audio.h"
 #include "unbraid/media/image.h"
+#include "unbraid/media/text.h"
 #include "unbraid/media/video.h"
 
 namespace unbraid {
@@ -22,10 +23,9 @@ struct Kind {
 };
 
 constexpr std::array kKinds = {
-    Kind{"audio", build<AudioDecoder>},
-    Kind{"image", build<ImageDecoder>},
-    Kind{"video", build<VideoDecoder>},
-    Kind{"array", build<ArrayDecoder>},
+    Kind{"audio", build<AudioDecoder>}, Kind{"image", build<ImageDecoder>},
+    Kind{"video", build<VideoDecoder>}, Kind{"array", build<ArrayDecoder>},
+    Kind{"text", build<TextDecoder>},
 };
 
 }  // namespace

@@ -53,7 +53,7 @@ class Decoder {
 };
 
 /// Reads `kind` and its keys from a [modalities.NAME] table ("encoder" excepted) and builds the
-/// decoder. `kind` is "audio", "image", "video" or "array".
+/// decoder. `kind` is "audio", "image", "video", "array" or "text".
 std::shared_ptr<const Decoder> make_decoder(Options& options);
 
 }  // namespace unbraid

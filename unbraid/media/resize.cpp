@@ -33,8 +33,7 @@ Filter triangles(int64_t inputs, int64_t outputs) {
   };
   Filter filter;
   for (int64_t i = 0; i < outputs; ++i) {
-    filter.firsts.push_back(
-        std::max<int64_t>(0, static_cast<int64_t>(centre(i) - reach + 0.5)));
+    filter.firsts.push_back(std::max<int64_t>(0, static_cast<int64_t>(centre(i) - reach + 0.5)));
     filter.taps = std::max(filter.taps, end(i) - filter.firsts.back());
   }
   filter.weights.resize(static_cast<size_t>(outputs * filter.taps));
@@ -187,16 +186,16 @@ torch::Tensor resize_crop(const torch::Tensor& image, const Crop& crop, int64_t 
   const bool packed = image.stride(2) == 1 && image.stride(1) == channels;
   const torch::Tensor pixels = packed ? image : image.contiguous();
   torch::Tensor result = torch::empty({channels, size, size});
-  Work work{.pixels = pixels.data_ptr<uint8_t>() + crop.top * pixels.stride(0) +
-                      crop.left * channels,
-            .stride = pixels.stride(0),
-            .height = crop.height,
-            .width = crop.width,
-            .size = size,
-            .flip = flip,
-            .scale = {},
-            .shift = {},
-            .result = result.data_ptr<float>()};
+  Work work{
+      .pixels = pixels.data_ptr<uint8_t>() + crop.top * pixels.stride(0) + crop.left * channels,
+      .stride = pixels.stride(0),
+      .height = crop.height,
+      .width = crop.width,
+      .size = size,
+      .flip = flip,
+      .scale = {},
+      .shift = {},
+      .result = result.data_ptr<float>()};
   for (int64_t c = 0; c < channels; ++c) {
     work.scale[c] = scaling.scale[static_cast<size_t>(c)];
     work.shift[c] = scaling.shift[static_cast<size_t>(c)];

@@ -36,6 +36,8 @@ void initialise(torch::nn::Module& module, uint64_t seed) {
       draw_normal(convolution->weight, std::sqrt(2.0 / static_cast<double>(fan_out)), seed,
                   entry.key());
       zero(convolution->bias);
+    } else if (auto* embedding = layer.as<torch::nn::Embedding>()) {
+      draw_normal(embedding->weight, 1.0, seed, entry.key());
     } else if (auto* norm = layer.as<torch::nn::BatchNorm2d>()) {
       norm->weight.fill_(1.0);
       zero(norm->bias);

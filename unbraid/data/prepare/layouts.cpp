@@ -47,14 +47,6 @@ std::vector<std::string> parts_of(const std::string& text, char separator) {
   return parts;
 }
 
-std::vector<std::string> sorted_labels(const Prepared& prepared) {
-  std::set<std::string> labels;
-  for (const PreparedSample& sample : prepared.samples) {
-    labels.insert(sample.label);
-  }
-  return {labels.begin(), labels.end()};
-}
-
 /// Gives whole groups of clips (an actor, a video) to a split: a tenth of them to val and to test
 /// each, drawn by the seed.
 void split_by_group(const PrepareOptions& options, const std::string& what,
@@ -137,6 +129,14 @@ size_t images_in(const fs::path& folder) {
     count += is_image_name(entry.path()) ? 1 : 0;
   });
   return count;
+}
+
+std::vector<std::string> sorted_labels(const Prepared& prepared) {
+  std::set<std::string> labels;
+  for (const PreparedSample& sample : prepared.samples) {
+    labels.insert(sample.label);
+  }
+  return {labels.begin(), labels.end()};
 }
 
 void require_layout(const PrepareOptions& options, const std::string& data_set,

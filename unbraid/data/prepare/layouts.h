@@ -29,6 +29,9 @@ Prepared prepare_ave(const PrepareOptions& options);
 /// UCF-101: `UCF-101/<class>/<clip>.avi` or `jpegs_256/<clip>/`, and `tvl1_flow/{u,v}/<clip>/`.
 /// Classes by name; split by the group of videos that a clip was cut from.
 Prepared prepare_ucf101(const PrepareOptions& options);
+/// UPMC Food-101: `texts/{train,test}_titles.csv` of image,title,class, and
+/// `images/{train,test}/<class>/<image>`. Classes by name; titles without "RT", links and #.
+Prepared prepare_food101(const PrepareOptions& options);
 /// `<modality>/<split>/<class>/<clip>`, files or folders of images, any modalities and classes.
 Prepared prepare_folders(const PrepareOptions& options);
 
@@ -42,6 +45,9 @@ Clips clips_in(const std::filesystem::path& folder, const std::vector<std::strin
 std::vector<std::string> folders_in(const std::filesystem::path& folder);
 /// Images directly in `folder`.
 size_t images_in(const std::filesystem::path& folder);
+
+/// The labels of the samples, each once, by name.
+std::vector<std::string> sorted_labels(const Prepared& prepared);
 
 /// Throws DataError unless each of `folders` is there below `options.raw`.
 void require_layout(const PrepareOptions& options, const std::string& data_set,

@@ -29,7 +29,8 @@ struct Entry {
 constexpr std::array kDataSets = {
     Entry{"cremad", prepare_cremad, 6},       Entry{"kinetics-sounds", prepare_kinetics_sounds, 31},
     Entry{"vggsound", prepare_vggsound, 309}, Entry{"ave", prepare_ave, 28},
-    Entry{"ucf101", prepare_ucf101, 101},     Entry{"folders", prepare_folders, 0},
+    Entry{"ucf101", prepare_ucf101, 101},     Entry{"food101", prepare_food101, 101},
+    Entry{"folders", prepare_folders, 0},
 };
 
 constexpr double kValShare = 0.1;
@@ -198,13 +199,18 @@ std::string manifest_of(const Prepared& prepared, const fs::path& folder) {
   for (const PreparedSample& sample : prepared.samples) {
     text += fmt::format("{},{},{}", csv_field(sample.id), name_of(*sample.split),
                         csv_field(sample.label));
-    for (const std::string& cell : sample.cells) {
+    for (size_t m = 0; m < sample.cells.size(); ++m) {
+      const std::string& cell = sample.cells[m];
+      text += ',';
+      if (prepared.texts.contains(prepared.modalities[m])) {
+        text += csv_field(cell);
+        continue;
+      }
       const size_t pair = cell.find(kPairSeparator);
       const std::string second =
           pair == std::string::npos
               ? ""
               : fmt::format("{}{}", kPairSeparator, relative_to(cell.substr(pair + 1), base));
-      text += ',';
       text += csv_field(relative_to(cell.substr(0, pair), base).append(second));
     }
     text += "\n";

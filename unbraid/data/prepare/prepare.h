@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -36,6 +37,7 @@ struct Prepared {
   std::string how_split;  // one line on where the splits come from
   /// Ids that were left out, by the reason.
   std::map<std::string, std::vector<std::string>> left_out;
+  std::set<std::string> texts = {};  // modalities whose cells are the text itself
 };
 
 /// The names that `prepare` knows.

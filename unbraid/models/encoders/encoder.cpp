@@ -3,6 +3,7 @@
 #include <array>
 
 #include "unbraid/models/encoders/cnn.h"
+#include "unbraid/models/encoders/embedding.h"
 #include "unbraid/models/encoders/mlp.h"
 #include "unbraid/models/encoders/resnet.h"
 
@@ -18,6 +19,7 @@ constexpr std::array kEncoders{
     Entry{"resnet18", ResNet::read},
     Entry{"cnn", Cnn::read},
     Entry{"mlp", Mlp::read},
+    Entry{"embedding", EmbeddingEncoder::read},
 };
 
 }  // namespace

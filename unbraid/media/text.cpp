@@ -1,0 +1,50 @@
+#include "unbraid/media/text.h"
+
+#include <xxhash.h>
+
+#include <algorithm>
+
+namespace unbraid {
+
+TextDecoder::TextDecoder(Options& options)
+    : length_(options.integer("length", 40, {1, 1 << 20})),
+      lower_(options.boolean("lower", true)) {
+  const std::string vocabulary = options.path("vocab", "");
+  if (vocabulary.empty()) {
+    characters_ = options.choice("tokens", {"words", "characters"}, "words") == "characters";
+    hashed_ids_ = options.integer("ids", 30000, {2, 1 << 24});
+    return;
+  }
+  pieces_ = std::make_unique<const WordPieces>(vocabulary);
+  if (length_ < 3) {
+    throw options.error("length", "expected at least 3: [CLS], a piece and [SEP]");
+  }
+}
+
+void TextDecoder::check(const std::string& cell) const { static_cast<void>(ids_of(cell)); }
+
+std::vector<int64_t> TextDecoder::ids_of(const std::string& cell) const {
+  const auto length = static_cast<size_t>(length_);
+  std::vector<int64_t> ids;
+  if (pieces_ != nullptr) {
+    ids = pieces_->ids(split_words(cell, lower_));
+    ids.resize(std::min(ids.size(), length - 2));
+    ids.insert(ids.begin(), pieces_->start());
+    ids.push_back(pieces_->end());
+    ids.resize(length, pieces_->padding());
+    return ids;
+  }
+  for (const std::string& token :
+       characters_ ? split_characters(cell, lower_) : split_words(cell, lower_)) {
+    const uint64_t hash = XXH3_64bits(token.data(), token.size());
+    ids.push_back(1 + static_cast<int64_t>(hash % static_cast<uint64_t>(hashed_ids_ - 1)));
+  }
+  ids.resize(length, 0);
+  return ids;
+}
+
+torch::Tensor TextDecoder::decode(const std::string& cell) const {
+  return torch::tensor(ids_of(cell), torch::kLong);
+}
+
+}  // namespace unbraid

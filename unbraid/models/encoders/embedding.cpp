@@ -1,0 +1,28 @@
+#include "unbraid/models/encoders/embedding.h"
+
+namespace unbraid {
+
+EmbeddingEncoder::EmbeddingEncoder(int64_t vocab_size, int64_t size, int64_t padding)
+    : padding_(padding),
+      embedding_(register_module("embedding", torch::nn::Embedding(vocab_size, size))) {}
+
+torch::Tensor EmbeddingEncoder::forward(const torch::Tensor& input) {
+  TORCH_CHECK(input.dim() == 2 && input.scalar_type() == torch::kLong,
+              "[embedding] expected ids of tokens, int64 [B, T], as kind = \"text\" gives them, got ",
+              input.scalar_type(), " ", input.sizes());
+  const int64_t largest = input.is_cpu() ? input.max().item<int64_t>() : 0;
+  TORCH_CHECK(largest < embedding_->weight.size(0), "[embedding] vocab_size: expected more than ",
+              largest, ", an id of the text, got ", embedding_->weight.size(0));
+  const torch::Tensor present = (input != padding_).unsqueeze(2);
+  const torch::Tensor sum = (embedding_->forward(input) * present).sum(1);
+  return sum / present.sum(1).clamp_min(1);
+}
+
+EncoderBuilder EmbeddingEncoder::read(Options& options) {
+  const int64_t vocab_size = options.integer("vocab_size", 30000, {2, 1 << 24});
+  const int64_t size = options.integer("size", 256, {1, 1 << 16});
+  const int64_t padding = options.integer("padding", 0, {0, static_cast<double>(vocab_size - 1)});
+  return [=] { return std::make_shared<EmbeddingEncoder>(vocab_size, size, padding); };
+}
+
+}  // namespace unbraid

@@ -1,0 +1,22 @@
+#pragma once
+
+#include "unbraid/models/encoders/encoder.h"
+
+namespace unbraid {
+
+/// The mean of the embeddings of a text's tokens, padding left out: ids, int64 [B, T] → [B, size];
+/// zero for a text that is all padding. Parameters: embedding.weight [vocab_size, size].
+class EmbeddingEncoder : public Encoder {
+ public:
+  EmbeddingEncoder(int64_t vocab_size, int64_t size, int64_t padding);
+  torch::Tensor forward(const torch::Tensor& input) override;
+  [[nodiscard]] int64_t feature_size() const override { return embedding_->weight.size(1); }
+
+  static EncoderBuilder read(Options& options);
+
+ private:
+  int64_t padding_;
+  torch::nn::Embedding embedding_;
+};
+
+}  // namespace unbraid
