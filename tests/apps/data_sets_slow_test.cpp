@@ -18,12 +18,6 @@ using unbraid::testing::write_text;
 
 class DataSetsSlow : public ::testing::Test {
  protected:
-  void SetUp() override {
-    if (!container_support()) {
-      GTEST_SKIP() << "built without FFmpeg";
-    }
-  }
-
   void run(const std::string& command) {
     const std::string log = (folder_ / "log").string();
     ASSERT_EQ(std::system((command + " >" + log + " 2>&1 </dev/null").c_str()), 0)
@@ -40,6 +34,9 @@ class DataSetsSlow : public ::testing::Test {
 };
 
 TEST_F(DataSetsSlow, CremadFromRawVideoToATestedModel) {
+  if (!container_support()) {
+    GTEST_SKIP() << "built without FFmpeg";
+  }
   const std::string raw = (folder_ / "CREMA-D").string();
   const std::string manifest = (folder_ / "cremad.csv").string();
   run(fmt::format("{}/tests/data/miniature_cremad.sh {} 10", UNBRAID_SOURCE_DIR, raw));
@@ -83,6 +80,30 @@ TEST_F(DataSetsSlow, CremadFromRawVideoToATestedModel) {
     EXPECT_EQ(read_text(fs::path(out) / "checkpoints/last/model.safetensors"), weights) << round;
   }
   EXPECT_NE(output_.find(" samples read from it, 0 added"), std::string::npos) << output_;
+}
+
+TEST_F(DataSetsSlow, MoseiFromItsPickleToATestedModel) {
+  const std::string manifest = (folder_ / "mosei.csv").string();
+  run(fmt::format("/usr/bin/python3 {}/tests/data/miniature_mosei.py {}", UNBRAID_SOURCE_DIR,
+                  (folder_ / "mosei_senti_data_noalign.pkl").string()));
+  unbraid(fmt::format("prepare mosei {} -o {}", folder_.path().string(), manifest));
+  EXPECT_NE(output_.find("[64, 6, 5] float32, 6 values that were not finite are 0"),
+            std::string::npos)
+      << output_;
+  // The recipe, on the miniature's few features.
+  write_text(folder_ / "recipe.toml",
+             read_text(fs::path(UNBRAID_SOURCE_DIR) / "recipes/mosei/dgl.toml"));
+  const std::string path = (folder_ / "recipe.toml").string();
+  const std::string more =
+      " --set modalities.audio.encoder.layers='[30, 16]' "
+      "--set modalities.vision.encoder.layers='[24, 16]' "
+      "--set modalities.text.encoder.layers='[21, 16]' --set train.epochs=1";
+  unbraid(fmt::format("inspect {}{} --sheet {}", path, more, (folder_ / "sheet.png").string()));
+  EXPECT_NE(output_.find("[3, 7]"), std::string::npos) << output_;
+  const std::string run_folder = (folder_ / "run").string();
+  unbraid(fmt::format("train {}{} --out {}", path, more, run_folder));
+  unbraid(fmt::format("eval {}", run_folder));
+  EXPECT_NE(output_.find("vision alone"), std::string::npos) << output_;
 }
 
 }  // namespace
