@@ -11,6 +11,7 @@
 #include "apps/unbraid/commands.h"
 #include "unbraid/core/durable_file.h"
 #include "unbraid/core/error.h"
+#include "unbraid/media/npy.h"
 
 namespace unbraid {
 namespace {
@@ -35,6 +36,42 @@ std::pair<Split, std::filesystem::path> read_split_list(const std::string& argum
   return {split_named(argument.substr(0, equals)), argument.substr(equals + 1)};
 }
 
+/// A table is replaced with its manifest only: any other file of its name is somebody's own.
+void refuse_to_replace_tables(const Prepared& prepared, const std::string& manifest) {
+  std::error_code ignored;
+  const bool again = std::filesystem::exists(manifest, ignored);
+  for (const PreparedTable& table : prepared.tables) {
+    const std::filesystem::path path = table_path(manifest, table.modality);
+    if (!again && std::filesystem::exists(path, ignored)) {
+      throw Error(ExitCode::kUsage,
+                  fmt::format("{}: is there already without {}; remove it or name another file",
+                              path.string(), manifest));
+    }
+    refuse_to_replace(path.string(), std::string(kNpyMagic), "a .npy file");
+  }
+}
+
+/// So that what is cut short leaves no older manifest to count rows of new tables.
+void remove_manifest(const std::string& manifest) {
+  std::error_code failure;
+  std::filesystem::remove(resolved_target(manifest), failure);
+  if (failure) {
+    throw StorageError(fmt::format("{}: cannot be replaced: {}", manifest, failure.message()));
+  }
+}
+
+/// Says what it wrote, a line a table.
+std::string write_tables(const Prepared& prepared, const std::string& manifest) {
+  std::string report;
+  for (const PreparedTable& table : prepared.tables) {
+    const std::filesystem::path path = table_path(manifest, table.modality);
+    const int64_t replaced = write_table(table, path);
+    report += fmt::format("table of {}: {}, [{}] float32, {} values that were not finite are 0\n",
+                          table.modality, path.string(), fmt::join(table.shape, ", "), replaced);
+  }
+  return report;
+}
+
 void run(const PrepareArguments& arguments) {
   namespace fs = std::filesystem;
   PrepareOptions options{.raw = arguments.raw,
@@ -51,8 +88,16 @@ void run(const PrepareArguments& arguments) {
   const Prepared prepared = prepare(arguments.data_set, options);
   const std::string manifest = manifest_of(prepared, folder_of(fs::path(arguments.manifest)));
   static_cast<void>(Manifest::parse(manifest, arguments.manifest, prepared.modalities));
-  write_file_durably(arguments.manifest, manifest);
-  std::cout << report_of(prepared)
+  DurableFile file(arguments.manifest);
+  std::string tables;
+  if (!prepared.tables.empty()) {
+    refuse_to_replace_tables(prepared, arguments.manifest);
+    remove_manifest(arguments.manifest);
+    tables = write_tables(prepared, arguments.manifest);
+  }
+  file.write(manifest.data(), manifest.size());
+  file.commit();
+  std::cout << report_of(prepared) << tables
             << fmt::format("modalities: {}\nclasses = {}\n{} samples in {}\n",
                            fmt::join(prepared.modalities, ", "),
                            nlohmann::json(prepared.classes).dump(), prepared.samples.size(),
@@ -69,7 +114,9 @@ void add_prepare(CLI::App& app) {
       ->add_option("DATASET", arguments->data_set,
                    fmt::format("One of {}", fmt::join(known_data_sets(), ", ")))
       ->required();
-  command->add_option("RAW_DIR", arguments->raw, "Folder of the data set as it was published")
+  command
+      ->add_option("RAW_DIR", arguments->raw,
+                   "Folder of the data set as it was published; of mosei and mosi its file too")
       ->required()
       ->check(not_empty);
   command->add_option("-o,--out", arguments->manifest, "The manifest to write")

@@ -245,6 +245,38 @@ TEST_F(CommandLine, PrepareErrors) {
   expect_error(unbraid_program(tree), 4, "expected an id");
 }
 
+TEST_F(CommandLine, PrepareReplacesTablesWithTheirManifestOnly) {
+  const std::string raw = (folder_ / "mosei_senti_data.pkl").string();
+  ASSERT_EQ(std::system(fmt::format("/usr/bin/python3 {}/tests/data/miniature_mosei.py {}",
+                                    UNBRAID_SOURCE_DIR, raw)
+                            .c_str()),
+            0);
+  const std::string command = fmt::format("prepare mosei {} -o {}", folder_.path().string(),
+                                          (folder_ / "made.csv").string());
+  std::filesystem::create_directory(folder_ / "folder");
+  expect_error(
+      unbraid_program(fmt::format("prepare mosei {} -o {}", raw, (folder_ / "folder").string())), 5,
+      "expected a regular file, found a directory");
+  EXPECT_TRUE(std::filesystem::is_empty(folder_ / "folder"));
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "folder_audio.npy"));
+  write_text(folder_ / "made_text.npy", "\x93NUMPY of mine");
+  expect_error(unbraid_program(command), 2, "made_text.npy: is there already without");
+  EXPECT_EQ(read_text(folder_ / "made_text.npy"), "\x93NUMPY of mine");
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "made.csv"));
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "made_audio.npy"));
+  std::filesystem::remove(folder_ / "made_text.npy");
+  const Outcome first = unbraid_program(command);
+  EXPECT_EQ(first.code, 0) << first.output;
+  EXPECT_NE(first.output.find("made_audio.npy, [64, 6, 5] float32, 6 values"), std::string::npos)
+      << first.output;
+  const std::string table = read_text(folder_ / "made_text.npy");
+  EXPECT_EQ(unbraid_program(command).code, 0);
+  EXPECT_EQ(read_text(folder_ / "made_text.npy"), table);
+  write_text(folder_ / "made_text.npy", "my notes");
+  expect_error(unbraid_program(command), 2, "made_text.npy: is there already and is not a .npy");
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "made.csv"));
+}
+
 TEST_F(CommandLine, BadRecipesAreThree) {
   const auto fails = [&](const std::string& setting, const std::string& says) {
     expect_error(train("--set '" + setting + "'"), 3, says);

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # miniature.sh LAYOUT FOLDER: the published layout of a data set with real files, of three classes with
 # a tone and a picture each. LAYOUT: kinetics-sounds, vggsound, vggsound-mp4, ave, ave-mp4, ucf101,
-# ucf101-avi, folders.
+# ucf101-avi, food101, folders.
 set -euo pipefail
 layout=$1
 folder=$2
@@ -110,6 +110,23 @@ ucf101() {
 ucf101_frames() { put "$1" "jpegs_256/v_$2_$4"; }
 ucf101_video() { put "$1.avi" "UCF-101/$2/v_$3_$4.avi"; }
 
+food101() { # a title without its image, an image without a title
+  local classes=(apple_pie miso_soup pho)
+  local titles=("Apple Pie with a crust" "Miso soup, \"\"the quick one\"\"" "RT Phở #noodles http://a.b/c")
+  mkdir -p "$folder/texts"
+  for class in 0 1 2; do
+    for ((clip = 0; clip < clips + 3; ++clip)); do
+      local split=train
+      ((clip < clips)) || split=test
+      local name="${classes[class]}_$clip"
+      echo "$name.jpg,\"${titles[class]}\",${classes[class]}" >> "$folder/texts/${split}_titles.csv"
+      put $class/00000.jpg "images/$split/${classes[class]}/$name.jpg"
+    done
+  done
+  echo "pho_50.jpg,gone,pho" >> "$folder/texts/train_titles.csv"
+  put 0/00000.jpg images/train/pho/pho_99.jpg
+}
+
 folders() {
   for class in 0 1 2; do
     for ((clip = 0; clip < clips + 5; ++clip)); do
@@ -130,6 +147,7 @@ case $layout in
   ave-mp4) ave ave_video ;;
   ucf101) ucf101 ucf101_frames ;;
   ucf101-avi) ucf101 ucf101_video ;;
+  food101) food101 ;;
   folders) folders ;;
   *) echo "miniature.sh: no layout $layout" >&2; exit 2 ;;
 esac

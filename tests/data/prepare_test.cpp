@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <set>
 
-#include "media/fixtures.h"
+#include "media/reference.h"
 #include "unbraid/core/error.h"
 #include "unbraid/data/csv.h"
 
@@ -360,6 +360,131 @@ TEST_F(Prepare, FoldersTakeAnyModalitiesAndClasses) {
   file("raw/sound/test/cat/3.png");
   expect_data_error([&] { return prepare("folders", options()); },
                     {"the clip cat/3 is in train and in test"});
+}
+
+/// CMU-MOSEI in small, changed by a statement of Python on `data` (`np` is NumPy).
+class PrepareMosei : public Prepare {
+ protected:
+  void write(const std::string& change, const std::string& name = "mosei_senti_data.pkl") {
+    fs::create_directories(folder_.file("raw"));
+    const std::string path = folder_.file("raw/" + name);
+    testing::run(fmt::format("/usr/bin/python3 {}/tests/data/miniature_mosei.py {}",
+                             UNBRAID_SOURCE_DIR, path));
+    const std::string script = folder_.write(
+        "change.py",
+        fmt::format("import pickle\nimport numpy as np\ndata = pickle.load(open('{0}', "
+                    "'rb'))\n{1}\npickle.dump(data, open('{0}', 'wb'))\n",
+                    path, change));
+    testing::run("/usr/bin/python3 " + script);
+  }
+  void expect_refused(const std::string& change, const std::vector<std::string>& parts) {
+    SCOPED_TRACE(change);
+    write(change);
+    expect_data_error([&] { return prepare("mosei", options()); }, parts);
+  }
+};
+
+TEST_F(PrepareMosei, ScoresBecomeClassesAndArraysTables) {
+  // Scores by split, of which only those below zero are negative; an id of three parts.
+  write(
+      "data['train']['labels'] = np.array([[[-3]], [[-0.1]], [[0]], [[-0.0]], [[2.5]]])\n"
+      "data['train'] = {k: v[:5] for k, v in data['train'].items()}\n"
+      "data['valid']['vision'] = np.asfortranarray(data['valid']['vision'])\n"
+      "data['test']['id'] = np.array([str(i) for i in range(12)], dtype=object)\n"
+      "np.save(r'" +
+      folder_.file("expected.npy") +
+      "', np.concatenate([data[k]['vision'] for k in ('train', 'valid', 'test')]).astype('<f4'))");
+  const Prepared prepared = prepare("mosei", options());
+  EXPECT_EQ(prepared.modalities, (std::vector<std::string>{"audio", "vision", "text"}));
+  EXPECT_EQ(prepared.classes, (std::vector<std::string>{"negative", "positive"}));
+  ASSERT_EQ(prepared.samples.size(), 29);
+  const auto samples = by_id(prepared);
+  const std::vector<std::string> expected = {"negative", "negative", "positive", "positive",
+                                             "positive"};
+  for (int i = 0; i < 5; ++i) {
+    const std::string id = fmt::format("train{}_{}.5_{}.5", i / 2, i, i + 1);
+    ASSERT_TRUE(samples.contains(id)) << id;
+    EXPECT_EQ(samples.at(id)->label, expected[static_cast<size_t>(i)]);
+    EXPECT_EQ(*samples.at(id)->split, Split::kTrain);
+    EXPECT_EQ(samples.at(id)->cells, std::vector<std::string>(3, std::to_string(i)));
+  }
+  EXPECT_EQ(*samples.at("valid0_0.5_1.5")->split, Split::kVal);
+  EXPECT_EQ(samples.at("valid0_0.5_1.5")->cells[0], "5");
+  EXPECT_EQ(*samples.at("7")->split, Split::kTest);
+  EXPECT_EQ(samples.at("7")->cells[2], "24");
+
+  ASSERT_EQ(prepared.tables.size(), 3);
+  const std::string path = table_path(folder_.file("made.csv"), "vision").string();
+  EXPECT_EQ(path, folder_.file("made_vision.npy"));
+  EXPECT_EQ(write_table(prepared.tables[1], path), 0);
+  EXPECT_EQ(testing::content_of(path), testing::content_of(folder_.file("expected.npy")));
+  const std::string sound = folder_.file("audio.npy");
+  EXPECT_EQ(write_table(prepared.tables[0], sound), 6);
+  const torch::Tensor audio = testing::read_array(sound);
+  EXPECT_EQ(audio.sizes(), (std::vector<int64_t>{29, 6, 5}));
+  for (const int row : {0, 5, 17}) {
+    EXPECT_EQ(audio[row][0][0].item<float>(), 0);
+    EXPECT_EQ(audio[row + 1][2][3].item<float>(), 0);
+    EXPECT_NE(audio[row][0][1].item<float>(), 0);
+  }
+  // Rows of the tables stay as they are among paths.
+  EXPECT_NE(manifest_of(prepared, folder_.file("")).find("\n7,test,positive,24,24,24\n"),
+            std::string::npos);
+}
+
+TEST_F(PrepareMosei, IdsThatAreMissingOrRepeatAreMade) {
+  for (const std::string change :
+       {"del data['test']['id']", "data['test']['id'] = data['test']['id'][:, 0]",
+        "data['test']['id'] = np.arange(12)", "data['test']['id'][3] = ''",
+        "data['test']['id'] = data['valid']['id']"}) {
+    SCOPED_TRACE(change);
+    write(change);
+    const Prepared prepared = prepare("mosei", options());
+    ASSERT_EQ(prepared.samples.size(), 64);
+    EXPECT_TRUE(by_id(prepared).contains("test_11"));
+    EXPECT_EQ(by_id(prepared).at("valid_3")->cells[0], "43");
+    EXPECT_NE(report_of(prepared).find("ids made of split and number"), std::string::npos);
+  }
+}
+
+TEST_F(PrepareMosei, FindsTheFileOrIsToldIt) {
+  expect_data_error([&] { return prepare("mosei", options()); }, {"raw: cannot be read"});
+  fs::create_directories(folder_.file("raw"));
+  expect_data_error([&] { return prepare("mosi", options()); },
+                    {"mosi_data_noalign.pkl and mosi_data.pkl", "found none"});
+  write("", "mosi_data.pkl");
+  EXPECT_EQ(prepare("mosi", options()).samples.size(), 64);
+  write("", "mosi_data_noalign.pkl");
+  expect_data_error([&] { return prepare("mosi", options()); }, {"found both"});
+  PrepareOptions one = options();
+  one.raw = folder_.file("raw/mosi_data.pkl");
+  EXPECT_EQ(prepare("mosi", one).samples.size(), 64);
+}
+
+TEST_F(PrepareMosei, OtherPicklesAreRefused) {
+  expect_refused("data = [data]", {"mosei_senti_data.pkl: expected the key train in the file"});
+  expect_refused("del data['valid']", {"the key valid in the file, found a dict of 2"});
+  expect_refused("del data['valid']['audio']", {"the key audio in valid, found a dict of 4"});
+  expect_refused("data['test']['labels'] = None", {"labels of test: expected an array of NumPy"});
+  expect_refused("data['test']['labels'] = data['test']['id']",
+                 {"labels of test: expected numbers"});
+  expect_refused("data['test']['labels'][2] = np.nan",
+                 {"labels of test: expected scores, found nan as element 2"});
+  expect_refused(
+      "data['test']['labels'] = np.zeros((12, 1, 7))",
+      {"audio of test: expected 84 samples, one for each of the labels, found [12, 6, 5]"});
+  expect_refused("data['valid']['text'] = data['valid']['text'][:5]",
+                 {"text of valid: expected 12 samples", "found [5, 3, 7]"});
+  expect_refused("data['valid']['text'] = data['valid']['text'][:, :2]",
+                 {"text of valid: expected [N, 3, 7] as in train, found [12, 2, 7]"});
+  expect_refused("data['test']['text'] = data['test']['text'][0]",
+                 {"text of test: expected samples of steps of features, [N, T, D], found [3, 7]"});
+  expect_refused("data['test']['id'] = data['test']['id'][:4]",
+                 {"id of test: expected 12 ids, found [4, 3]"});
+  expect_refused(
+      "data['train']['labels'][:] = 1\ndata['valid']['labels'][:] = 1\n"
+      "data['test']['labels'][:] = 1",
+      {"found none of negative"});
 }
 
 TEST_F(Prepare, RefusesWhatCannotBeTrained) {

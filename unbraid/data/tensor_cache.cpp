@@ -1,7 +1,6 @@
 #include "unbraid/data/tensor_cache.h"
 
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -19,6 +18,7 @@
 
 #include "unbraid/core/durable_file.h"
 #include "unbraid/core/error.h"
+#include "unbraid/media/mapping.h"
 
 namespace unbraid {
 namespace {
@@ -68,38 +68,13 @@ bool is_sound(const Header& header, int64_t left) {
   return bytes == header.bytes;
 }
 
-/// A file mapped for reading as far as it went at that time.
-class Mapping {
- public:
-  explicit Mapping(const fs::path& path) {
-    const FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-    struct stat status {};
-    if (file.get() < 0 || fstat(file.get(), &status) != 0 || !S_ISREG(status.st_mode) ||
-        status.st_size == 0) {
-      return;
-    }
-    void* mapped =
-        mmap(nullptr, static_cast<size_t>(status.st_size), PROT_READ, MAP_SHARED, file.get(), 0);
-    if (mapped != MAP_FAILED) {
-      data_ = static_cast<const char*>(mapped);
-      size_ = status.st_size;
-    }
-  }
-  ~Mapping() {
-    if (data_ != nullptr) {
-      munmap(const_cast<char*>(data_), static_cast<size_t>(size_));
-    }
-  }
-  Mapping(const Mapping&) = delete;
-  Mapping& operator=(const Mapping&) = delete;
-
-  [[nodiscard]] const char* data() const { return data_; }
-  [[nodiscard]] int64_t size() const { return size_; }
-
- private:
-  const char* data_ = nullptr;  // null when there is nothing to map
-  int64_t size_ = 0;
-};
+/// A file mapped as far as it goes now; empty when it cannot be.
+std::shared_ptr<const Mapping> map_file(const fs::path& path) {
+  const FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  struct stat status {};
+  const bool usable = fstat(file.get(), &status) == 0 && S_ISREG(status.st_mode);
+  return std::make_shared<const Mapping>(file.get(), usable ? status.st_size : 0);
+}
 
 struct Shard {
   fs::path path;
@@ -173,7 +148,7 @@ class TensorCache::Impl {
              is_sound(header_at(*shard.mapping, offset), shard.mapping->size() - offset);
     };
     if (!within()) {  // written after the file was mapped
-      shard.mapping = std::make_shared<const Mapping>(shard.path);
+      shard.mapping = map_file(shard.path);
     }
     if (!within()) {
       places_.erase(known);
@@ -247,7 +222,7 @@ class TensorCache::Impl {
   }
 
   void read_headers(const fs::path& path) {
-    const auto mapping = std::make_shared<const Mapping>(path);
+    const auto mapping = map_file(path);
     counts_.bytes += mapping->size();
     const size_t shard = shards_.size();
     shards_.push_back({path, mapping});
@@ -288,7 +263,7 @@ class TensorCache::Impl {
     own_ = std::make_unique<FileDescriptor>(descriptor);
     own_end_ = 0;
     own_shard_ = shards_.size();
-    shards_.push_back({path, std::make_shared<const Mapping>(path)});
+    shards_.push_back({path, map_file(path)});
     return true;
   }
 

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "unbraid/core/error.h"
 
@@ -53,10 +54,10 @@ float load_half(const char* bytes, bool swap) {
 }
 
 // Null when there is no such type.
-LoadElement loader_of(char kind, int item_size) {
+LoadElement loader_of(char kind, int64_t item_size) {
   struct Type {
     char kind;
-    int item_size;
+    int64_t item_size;
     LoadElement load;
   };
   static constexpr Type kTypes[] = {
@@ -87,8 +88,8 @@ class HeaderReader {
  public:
   HeaderReader(std::string_view text, const std::string& source) : rest_(text), source_(source) {}
 
-  NpyHeader read() {
-    NpyHeader header;
+  ArrayLayout read() {
+    ArrayLayout layout;
     bool has_type = false;
     bool has_order = false;
     bool has_shape = false;
@@ -97,11 +98,11 @@ class HeaderReader {
       const std::string_view key = text();
       expect(":");
       if (key == "descr" && !std::exchange(has_type, true)) {
-        read_type(header);
+        read_type(layout);
       } else if (key == "fortran_order" && !std::exchange(has_order, true)) {
-        header.fortran_order = boolean();
+        layout.fortran_order = boolean();
       } else if (key == "shape" && !std::exchange(has_shape, true)) {
-        header.shape = shape();
+        layout.shape = shape();
       } else {
         throw error(fmt::format("its header has an unknown or repeated key, number {} of it",
                                 has_type + has_order + has_shape + 1));
@@ -115,7 +116,7 @@ class HeaderReader {
     if (!rest_.empty() || !has_type || !has_order || !has_shape) {
       throw error("its header is not {'descr': …, 'fortran_order': …, 'shape': …}");
     }
-    return header;
+    return layout;
   }
 
  private:
@@ -165,7 +166,7 @@ class HeaderReader {
     return false;
   }
 
-  void read_type(NpyHeader& header) {
+  void read_type(ArrayLayout& layout) {
     skip_space();
     if (rest_.starts_with('[')) {
       throw DataError(
@@ -173,11 +174,11 @@ class HeaderReader {
     }
     const std::string_view type = text();
     const bool known = type.size() == 3 && std::string_view("<>|=").find(type[0]) < 4;
-    header.kind = known ? type[1] : '?';
-    header.item_size = known ? type[2] - '0' : 0;
-    header.big_endian = known && type[0] == '>';
-    const bool ordered = known && (type[0] == '<' || type[0] == '>' || header.item_size == 1);
-    if (!ordered || loader_of(header.kind, header.item_size) == nullptr) {
+    layout.kind = known ? type[1] : '?';
+    layout.item_size = known ? type[2] - '0' : 0;
+    layout.big_endian = known && type[0] == '>';
+    const bool ordered = known && (type[0] == '<' || type[0] == '>' || layout.item_size == 1);
+    if (!ordered || !layout.is_numeric()) {
       throw DataError(
           fmt::format("{}: expected real numbers of at most 8 bytes, found the type '{}'", source_,
                       type.substr(0, 40)));
@@ -216,7 +217,8 @@ class HeaderReader {
   const std::string& source_;
 };
 
-NpyHeader read_header(std::string_view content, const std::string& source) {
+// Sets `data_offset` to where the values start.
+ArrayLayout read_header(std::string_view content, const std::string& source, size_t& data_offset) {
   const auto byte = [&](size_t offset) -> size_t {
     return offset < content.size() ? static_cast<unsigned char>(content[offset]) : 0;
   };
@@ -237,18 +239,32 @@ NpyHeader read_header(std::string_view content, const std::string& source) {
     throw DataError(fmt::format("{}: truncated or damaged: a header of {} bytes in a file of {}",
                                 source, length, content.size()));
   }
-  NpyHeader header = HeaderReader(content.substr(start, length), source).read();
-  header.data_offset = start + length;
-  return header;
+  data_offset = start + length;
+  return HeaderReader(content.substr(start, length), source).read();
 }
 
-// The place in memory of element `index` where the first index runs fastest.
-int64_t fortran_place(const std::vector<int64_t>& shape, int64_t index) {
-  int64_t place = 0;
-  int64_t stride = 1;
-  for (const int64_t size : shape) {
-    stride *= size;
+}  // namespace
+
+std::optional<int64_t> ArrayLayout::size() const {
+  int64_t count = 1;
+  int64_t bytes = item_size;
+  for (const int64_t dimension : shape) {
+    if (__builtin_mul_overflow(count, dimension, &count) ||
+        __builtin_mul_overflow(bytes, dimension, &bytes)) {
+      return std::nullopt;
+    }
   }
+  return count;
+}
+
+bool ArrayLayout::is_numeric() const { return loader_of(kind, item_size) != nullptr; }
+
+int64_t ArrayLayout::place_of(int64_t index) const {
+  if (!fortran_order) {
+    return index;
+  }
+  int64_t place = 0;
+  int64_t stride = size().value();
   for (size_t axis = shape.size(); axis-- > 0;) {
     stride /= shape[axis];
     place += index % shape[axis] * stride;
@@ -257,38 +273,49 @@ int64_t fortran_place(const std::vector<int64_t>& shape, int64_t index) {
   return place;
 }
 
-}  // namespace
+void ArrayLayout::read(const char* data, int64_t first, std::span<float> values) const {
+  const LoadElement load_element = loader_of(kind, item_size);
+  for (size_t i = 0; i < values.size(); ++i) {
+    const int64_t place = place_of(first + static_cast<int64_t>(i));
+    values[i] = load_element(data + place * item_size, big_endian);
+  }
+}
 
 NpyArray::NpyArray(std::string content, std::string source)
     : content_(std::move(content)),
       source_(std::move(source)),
-      header_(read_header(content_, source_)) {
-  int64_t bytes = header_.item_size;
-  bool overflow = false;
-  for (const int64_t size : header_.shape) {
-    overflow |= __builtin_mul_overflow(size_, size, &size_);
-    overflow |= __builtin_mul_overflow(bytes, size, &bytes);
+      layout_(read_header(content_, source_, data_offset_)) {
+  const std::optional<int64_t> size = layout_.size();
+  const auto found = static_cast<int64_t>(content_.size() - data_offset_);
+  if (!size || *size * layout_.item_size != found) {
+    throw DataError(fmt::format(
+        "{}: truncated or damaged: its header says {} bytes of values, the file has {}", source_,
+        size ? std::to_string(*size * layout_.item_size) : "more than 2^63", found));
   }
-  const auto found = static_cast<int64_t>(content_.size() - header_.data_offset);
-  if (overflow || bytes != found) {
-    throw DataError(
-        fmt::format("{}: truncated or damaged: its header says {} bytes of values, the file has {}",
-                    source_, overflow ? "more than 2^63" : std::to_string(bytes), found));
-  }
+  size_ = *size;
 }
 
 void NpyArray::read(int64_t first, std::span<float> values) const {
-  const LoadElement load_element = loader_of(header_.kind, header_.item_size);
-  const char* data = content_.data() + header_.data_offset;
+  layout_.read(content_.data() + data_offset_, first, values);
   for (size_t i = 0; i < values.size(); ++i) {
-    const int64_t index = first + static_cast<int64_t>(i);
-    const int64_t place = header_.fortran_order ? fortran_place(header_.shape, index) : index;
-    values[i] = load_element(data + place * header_.item_size, header_.big_endian);
     if (!std::isfinite(values[i])) {
       throw DataError(fmt::format("{}: expected finite values, element {} is {} as float32",
-                                  source_, index, values[i]));
+                                  source_, first + static_cast<int64_t>(i), values[i]));
     }
   }
+}
+
+std::string npy_header(const std::vector<int64_t>& shape) {
+  static_assert(std::endian::native == std::endian::little);
+  constexpr size_t kStart = 10;
+  constexpr size_t kAlignment = 64;
+  std::string text = fmt::format("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}{}), }}",
+                                 fmt::join(shape, ", "), shape.size() == 1 ? "," : "");
+  text.resize((kStart + text.size() + kAlignment) / kAlignment * kAlignment - kStart - 1, ' ');
+  text += '\n';
+  const auto length = static_cast<uint16_t>(text.size());
+  return fmt::format("{}\x01{}{}{}{}", kNpyMagic, '\0', static_cast<char>(length & 0xff),
+                     static_cast<char>(length >> 8), text);
 }
 
 }  // namespace unbraid

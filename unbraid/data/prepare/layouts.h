@@ -32,6 +32,12 @@ Prepared prepare_ucf101(const PrepareOptions& options);
 /// UPMC Food-101: `texts/{train,test}_titles.csv` of image,title,class, and
 /// `images/{train,test}/<class>/<image>`. Classes by name; titles without "RT", links and #.
 Prepared prepare_food101(const PrepareOptions& options);
+/// CMU-MOSEI as one pickle, `mosei_senti_data_noalign.pkl` or `mosei_senti_data.pkl` (the file or
+/// the folder that holds one of them): train, valid and test with audio, vision and text [N, T, D],
+/// labels of N scores and ids. Classes negative (below 0) and positive; the arrays become tables.
+Prepared prepare_mosei(const PrepareOptions& options);
+/// The same for CMU-MOSI, `mosi_data_noalign.pkl` or `mosi_data.pkl`.
+Prepared prepare_mosi(const PrepareOptions& options);
 /// `<modality>/<split>/<class>/<clip>`, files or folders of images, any modalities and classes.
 Prepared prepare_folders(const PrepareOptions& options);
 

@@ -8,12 +8,14 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "unbraid/core/durable_file.h"
 #include "unbraid/core/error.h"
 #include "unbraid/core/options.h"
 #include "unbraid/core/random.h"
 #include "unbraid/data/csv.h"
 #include "unbraid/data/prepare/layouts.h"
 #include "unbraid/media/file.h"
+#include "unbraid/media/npy.h"
 
 namespace unbraid {
 namespace {
@@ -29,7 +31,8 @@ struct Entry {
 constexpr std::array kDataSets = {
     Entry{"cremad", prepare_cremad, 6},       Entry{"kinetics-sounds", prepare_kinetics_sounds, 31},
     Entry{"vggsound", prepare_vggsound, 309}, Entry{"ave", prepare_ave, 28},
-    Entry{"ucf101", prepare_ucf101, 101},     Entry{"food101", prepare_food101, 101},
+    Entry{"ucf101", prepare_ucf101, 101},     Entry{"mosei", prepare_mosei, 2},
+    Entry{"mosi", prepare_mosi, 2},           Entry{"food101", prepare_food101, 101},
     Entry{"folders", prepare_folders, 0},
 };
 
@@ -216,6 +219,34 @@ std::string manifest_of(const Prepared& prepared, const fs::path& folder) {
     text += "\n";
   }
   return text;
+}
+
+fs::path table_path(const fs::path& manifest, const std::string& modality) {
+  return folder_of(manifest) / fmt::format("{}_{}.npy", manifest.stem().string(), modality);
+}
+
+int64_t write_table(const PreparedTable& table, const fs::path& path) {
+  DurableFile file(path);
+  const std::string header = npy_header(table.shape);
+  file.write(header.data(), header.size());
+  int64_t row_size = 1;
+  for (size_t axis = 1; axis < table.shape.size(); ++axis) {
+    row_size *= table.shape[axis];
+  }
+  std::vector<float> row(static_cast<size_t>(row_size));
+  int64_t replaced = 0;
+  for (int64_t i = 0; i < table.shape.front(); ++i) {
+    table.read(i * row_size, row);
+    for (float& value : row) {
+      if (!std::isfinite(value)) {
+        value = 0;
+        ++replaced;
+      }
+    }
+    file.write(row.data(), row.size() * sizeof(float));
+  }
+  file.commit();
+  return replaced;
 }
 
 std::string report_of(const Prepared& prepared) {

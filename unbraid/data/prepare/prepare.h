@@ -2,9 +2,11 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -26,7 +28,17 @@ struct PreparedSample {
   std::string id;
   std::optional<Split> split;  // none: not in any list
   std::string label;
-  std::vector<std::string> cells;  // absolute paths, by modality; see Decoder::resolve for pairs
+  /// By modality, absolute paths (see Decoder::resolve for pairs) or rows of its table.
+  std::vector<std::string> cells;
+};
+
+/// Numbers of all samples that become one .npy file beside the manifest, whose cells are its rows.
+struct PreparedTable {
+  std::string modality;
+  std::vector<int64_t> shape;  // rows first
+  /// Fills `values` with the elements from number `first` on, last index fastest, none of them
+  /// beyond the row of the first; they may be infinite or NaN.
+  std::function<void(int64_t first, std::span<float> values)> read;
 };
 
 /// What was found of a data set, and what was not.
@@ -38,6 +50,7 @@ struct Prepared {
   /// Ids that were left out, by the reason.
   std::map<std::string, std::vector<std::string>> left_out;
   std::set<std::string> texts = {};  // modalities whose cells are the text itself
+  std::vector<PreparedTable> tables = {};  // of the modalities that have one
 };
 
 /// The names that `prepare` knows.
@@ -49,6 +62,12 @@ Prepared prepare(const std::string& data_set, const PrepareOptions& options);
 
 /// The manifest, with paths relative to `folder` where they lie below it.
 std::string manifest_of(const Prepared& prepared, const std::filesystem::path& folder);
+
+/// Where the table of a modality goes: "<manifest without extension>_<modality>.npy".
+std::filesystem::path table_path(const std::filesystem::path& manifest,
+                                 const std::string& modality);
+/// Writes a table as float32; a value that is not finite then becomes 0. Returns how many did.
+int64_t write_table(const PreparedTable& table, const std::filesystem::path& path);
 
 /// What was found, for people: samples by class and split, and what was left out.
 std::string report_of(const Prepared& prepared);
