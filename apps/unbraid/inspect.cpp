@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <iostream>
 #include <map>
 #include <memory>
@@ -80,6 +81,36 @@ std::string label_table(const Manifest& manifest) {
   return text;
 }
 
+/// Empty cells by modality and split; "" when there are none.
+std::string missing_table(const Manifest& manifest, const std::vector<std::string>& modalities) {
+  std::vector<std::array<size_t, 3>> missing(modalities.size());
+  bool any = false;
+  for (const ManifestRow& row : manifest.rows) {
+    for (size_t m = 0; m < modalities.size(); ++m) {
+      missing[m][static_cast<size_t>(row.split)] += row.cells[m].empty() ? 1 : 0;
+      any = any || row.cells[m].empty();
+    }
+  }
+  if (!any) {
+    return "";
+  }
+  std::string text = fmt::format("\n{:<24}{:>8}{:>8}{:>8}\n", "missing", "train", "val", "test");
+  for (size_t m = 0; m < modalities.size(); ++m) {
+    text += fmt::format("{:<24}{:>8}{:>8}{:>8}\n", modalities[m], missing[m][0], missing[m][1],
+                        missing[m][2]);
+  }
+  return text + "Samples with a missing modality are not shown, and cannot be trained on yet.\n";
+}
+
+std::shared_ptr<const Manifest> complete_rows(const Manifest& manifest) {
+  auto complete = std::make_shared<Manifest>(manifest);
+  std::erase_if(complete->rows, [](const ManifestRow& row) {
+    return std::any_of(row.cells.begin(), row.cells.end(),
+                       [](const std::string& cell) { return cell.empty(); });
+  });
+  return complete;
+}
+
 std::vector<size_t> random_order(size_t size, uint64_t seed) {
   std::vector<size_t> order(size);
   std::iota(order.begin(), order.end(), size_t{0});
@@ -97,9 +128,11 @@ void run(const InspectArguments& arguments) {
   const Recipe recipe = read_recipe(arguments.recipe, arguments.overrides);
   const Split split = split_named(arguments.split);
   const auto manifest = recipe.open_manifest(show_generation);
-  const auto data = open_required_split(recipe, manifest, split, recipe.open_cache());
-  std::cout << fmt::format("{}: {} samples\n{}", manifest->path, manifest->rows.size(),
-                           label_table(*manifest));
+  std::cout << fmt::format("{}: {} samples\n{}{}", manifest->path, manifest->rows.size(),
+                           label_table(*manifest),
+                           missing_table(*manifest, recipe.modality_names()));
+  const auto data =
+      open_required_split(recipe, complete_rows(*manifest), split, recipe.open_cache());
   const bool training = split == Split::kTrain;
   std::vector<Statistics> statistics(recipe.modalities.size());
   std::vector<std::vector<torch::Tensor>> rows;

@@ -212,6 +212,26 @@ TEST_F(CommandLine, InspectShowsWhatTheModelSees) {
   EXPECT_EQ(read_text(recipe()), before);
 }
 
+TEST_F(CommandLine, InspectCountsWhatIsMissing) {
+  std::string manifest = read_text(folder_ / "manifest.csv");
+  for (const std::string row : {"s1,train,1,1,1\n", "s2,train,2,2,2\n", "s40,val,1,40,40\n"}) {
+    const size_t place = manifest.find(row);
+    ASSERT_NE(place, std::string::npos);
+    const size_t cell = manifest.rfind(',', place + row.size());
+    manifest.erase(cell + 1, place + row.size() - 2 - cell);
+  }
+  write_text(folder_ / "manifest.csv", manifest);
+  const Outcome outcome = unbraid_program("inspect " + recipe().string() + " --sheet " +
+                                          (folder_ / "sheet.png").string());
+  ASSERT_EQ(outcome.code, 0) << outcome.output;
+  for (const std::string part : {"left                           0       0       0\n",
+                                 "right                          2       1       0\n",
+                                 "34 of 34 samples of train"}) {
+    EXPECT_NE(outcome.output.find(part), std::string::npos) << part << "\n" << outcome.output;
+  }
+  expect_error(train(""), 4, "the cell is empty");
+}
+
 TEST_F(CommandLine, PrepareErrors) {
   const std::string out = " -o " + (folder_ / "made.csv").string();
   expect_error(unbraid_program("prepare cremad " + folder_.path().string() + out), 4, "AudioWAV");

@@ -113,8 +113,7 @@ const DataSet kVggSound = {
 const DataSet kAve = {"ave", "ave", true, {"audio", "visual"}, {"[1, 257, 259]", "[1, 3, 32, 32]"}};
 const DataSet kUcf101 = {
     "ucf101", "ucf101", true, {"rgb", "flow"}, {"[3, 3, 32, 32]", "[3, 2, 32, 32]"}};
-const DataSet kFood101 = {
-    "food101", "food101", false, {"image", "text"}, {"[3, 32, 32]", "[40]"}};
+const DataSet kFood101 = {"food101", "food101", false, {"image", "text"}, {"[3, 32, 32]", "[40]"}};
 // Without a recipe of its own; the modalities of this one are its.
 const DataSet kFolders = {
     "folders", "kinetics-sounds", false, {"audio", "visual"}, {"[1, 129, 626]", "[3, 3, 32, 32]"}};

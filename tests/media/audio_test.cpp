@@ -371,6 +371,44 @@ TEST_F(Audio, DecodesThenTransforms) {
   EXPECT_EQ(AudioDecoder(drawn).decode(path).sizes(), torch::IntArrayRef({11025}));
 }
 
+TEST_F(Audio, ResamplesToTheSpectrumOfFouriersMethod) {
+  // [1 s] of whole periods, so that Fourier's method is exact.
+  const auto tones = [](int rate, const std::vector<double>& hertz) {
+    std::vector<float> samples;
+    for (int i = 0; i < rate; ++i) {
+      double sum = 0;
+      for (const double frequency : hertz) {
+        sum += 0.1 * std::sin(2 * std::numbers::pi * frequency * i / rate);
+      }
+      samples.push_back(static_cast<float>(sum));
+    }
+    return samples;
+  };
+  const auto spectrum = [](const torch::Tensor& signal) {
+    // Away from the ends, where the one sees silence and the other a repetition.
+    const int64_t margin = signal.size(0) / 10;
+    const torch::Tensor middle = signal.narrow(0, margin, signal.size(0) - 2 * margin);
+    const torch::Tensor window = torch::hann_window(middle.size(0), torch::kDouble);
+    return torch::fft_rfft(middle.to(torch::kDouble) * window).abs() * 2 / window.sum();
+  };
+  const std::vector<double> low = {300, 1000, 3100, 6500};
+  for (const auto& [from, to] : {std::pair{16000, 22050}, {44100, 16000}, {48000, 22050}}) {
+    const std::vector<float> samples = tones(from, low);
+    const torch::Tensor found = read_audio(write("tones.wav", kFloatWav, from, 1, samples), to);
+    ASSERT_EQ(found.size(0), to);
+    const torch::Tensor expected =
+        reference(folder_, "resampled", write_array(folder_.file("x.npy"), torch::tensor(samples)),
+                  {std::to_string(to)});
+    const torch::Tensor difference = (spectrum(found) - spectrum(expected)).abs();
+    EXPECT_LT(difference.max().item<double>(), 1e-5) << from << " to " << to;
+    EXPECT_NEAR(spectrum(found).max().item<double>(), 0.1, 0.01);
+  }
+  // What the lower rate cannot hold is gone, not folded down.
+  const torch::Tensor high =
+      read_audio(write("high.wav", kFloatWav, 44100, 1, tones(44100, {9000, 15000})), 16000);
+  EXPECT_LT(spectrum(high).max().item<double>(), 1e-5);
+}
+
 TEST_F(Audio, FindsEveryTruncation) {
   const std::vector<float> samples = sweep(60000);
   for (const int format : {kWav, kFloatWav, kFlac, kOgg, SF_FORMAT_WAVEX | SF_FORMAT_PCM_16}) {

@@ -46,9 +46,8 @@ TEST(Text, HashesWordsAndCharactersWithoutOne) {
   EXPECT_EQ(ids(words, " "), std::vector<int64_t>(4, 0));
   // Fixed: a trained model reads the same text later.
   EXPECT_EQ(apple_pie, (std::vector<int64_t>{18326, 27008, 0, 0}));
-  const TextDecoder few = decoder({{"tokens", std::string("characters")},
-                                   {"ids", int64_t{3}},
-                                   {"length", int64_t{26}}});
+  const TextDecoder few = decoder(
+      {{"tokens", std::string("characters")}, {"ids", int64_t{3}}, {"length", int64_t{26}}});
   for (const int64_t id : ids(few, "abcdefghijklmnopqrstuvwxyz")) {
     EXPECT_TRUE(id == 1 || id == 2) << id;
   }

@@ -7,13 +7,12 @@
 #include <fmt/format.h>
 
 #include "unbraid/media/file.h"
+#include "unbraid/media/limits.h"
 #include "unbraid/media/normalize.h"
 #include "unbraid/media/npz.h"
 
 namespace unbraid {
 namespace {
-
-constexpr int64_t kMaxSampleBytes = int64_t{1} << 30;
 
 NpyArray read_npy(const std::string& path, const std::string& member, int64_t max_bytes) {
   // Anything else is refused by its first bytes, however large it is.
@@ -78,7 +77,7 @@ void ArrayDecoder::check(const std::string& cell) const {
 
 torch::Tensor ArrayDecoder::decode(const std::string& cell) const {
   if (table_ == nullptr) {
-    const NpyArray array = read_npy(cell, member_, kMaxSampleBytes);
+    const NpyArray array = read_npy(cell, member_, DecodeBudget::limits().bytes);
     require_values(array.size(), cell);
     return tensor_of(array, 0, array.shape());
   }

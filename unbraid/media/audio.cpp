@@ -13,6 +13,7 @@
 
 #include "unbraid/media/container.h"
 #include "unbraid/media/file.h"
+#include "unbraid/media/limits.h"
 
 namespace unbraid {
 namespace {
@@ -127,17 +128,19 @@ void append_mean(const std::vector<float>& block, int64_t frames, int channels,
 
 // In blocks, since the number of frames in a header proves nothing.
 std::vector<float> read_mono(const File& file, SNDFILE* sound, const SF_INFO& info) {
-  const auto limit = std::min(static_cast<int64_t>(kMaxAudioSeconds * info.samplerate),
-                              kMaxAudioBytes / static_cast<int64_t>(sizeof(float)));
+  const auto limit = static_cast<int64_t>(kMaxAudioSeconds * info.samplerate);
+  const auto deadline = DecodeBudget::deadline();
   std::vector<float> mono;
   std::vector<float> block(kBlockFrames * info.channels);
   int64_t frames = 0;
   while ((frames = sf_readf_float(sound, block.data(), kBlockFrames)) > 0) {
     append_mean(block, frames, info.channels, mono);
     if (static_cast<int64_t>(mono.size()) > limit) {
-      throw file.error(fmt::format("expected at most {} seconds of sound, it has more",
-                                   static_cast<double>(limit) / info.samplerate));
+      throw file.error(
+          fmt::format("expected at most {} seconds of sound, it has more", kMaxAudioSeconds));
     }
+    DecodeBudget::require_memory(static_cast<int64_t>(mono.size() * sizeof(float)), file.path());
+    DecodeBudget::require_time(deadline, file.path());
   }
   if (sf_error(sound) != SF_ERR_NO_ERROR) {
     throw file.error(fmt::format("damaged or truncated audio after {} frames: {}", mono.size(),
@@ -172,11 +175,14 @@ std::vector<float> resample(const File& file, std::vector<float> mono, double fr
   if (from == to) {
     return mono;
   }
-  std::vector<float> resampled(
-      static_cast<size_t>(std::ceil(static_cast<double>(mono.size()) * to / from)) + 1);
+  const auto most =
+      static_cast<size_t>(std::ceil(static_cast<double>(mono.size()) * to / from)) + 1;
+  DecodeBudget::require_memory(static_cast<int64_t>(most * sizeof(float)), file.path());
+  std::vector<float> resampled(most);
   const soxr_io_spec_t io = soxr_io_spec(SOXR_FLOAT32_I, SOXR_FLOAT32_I);
   const soxr_quality_spec_t quality = soxr_quality_spec(SOXR_HQ, 0);
-  const soxr_runtime_spec_t runtime = soxr_runtime_spec(1);
+  soxr_runtime_spec_t runtime = soxr_runtime_spec(1);
+  runtime.flags = SOXR_COEF_INTERP_HIGH;  // of equal precision, and sooner set up for a short clip
   size_t written = 0;
   const soxr_error_t failure =
       soxr_oneshot(from, to, 1, mono.data(), mono.size(), nullptr, resampled.data(),

@@ -10,9 +10,8 @@
 
 namespace unbraid {
 
-/// No recording longer than this is decoded, nor one whose samples would take more memory.
+/// No recording longer than this is decoded.
 inline constexpr double kMaxAudioSeconds = 600.0;
-inline constexpr int64_t kMaxAudioBytes = int64_t{1} << 30;
 
 /// The mean of the channels of a recording, resampled to `sample_rate`: float [T], T > 0, every
 /// value finite. Told by content, not by name: what libsndfile reads (WAV, FLAC, OGG, MP3, AIFF,

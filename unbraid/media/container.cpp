@@ -22,6 +22,7 @@ extern "C" {
 #include "unbraid/media/file.h"
 #include "unbraid/media/image.h"
 #include "unbraid/media/image_codecs.h"
+#include "unbraid/media/limits.h"
 
 namespace unbraid {
 namespace {
@@ -29,7 +30,6 @@ namespace {
 constexpr int kBufferBytes = 1 << 16;
 constexpr int64_t kMaxFileBytes = int64_t{4} << 30;
 constexpr int kMaxStreams = 32;
-constexpr auto kPatience = std::chrono::seconds(60);  // for one file, whatever it holds
 
 struct PacketFree {
   void operator()(AVPacket* packet) const { av_packet_free(&packet); }
@@ -67,8 +67,7 @@ T* allocated(T* pointer) {
 /// A file open with FFmpeg, which reads it through our own descriptor and may open nothing else.
 class Container {
  public:
-  explicit Container(const std::string& path)
-      : file_(path), deadline_(std::chrono::steady_clock::now() + kPatience) {
+  explicit Container(const std::string& path) : file_(path), deadline_(DecodeBudget::deadline()) {
     static std::once_flag quiet;
     std::call_once(quiet, [] { av_log_set_level(AV_LOG_QUIET); });
     if (file_.size() > kMaxFileBytes) {
@@ -172,12 +171,7 @@ class Container {
     }
   }
 
-  void check_time() const {
-    throw_if_stopped();
-    if (std::chrono::steady_clock::now() > deadline_) {
-      throw error(fmt::format("took longer than {} seconds to read", kPatience.count()));
-    }
-  }
+  void check_time() const { DecodeBudget::require_time(deadline_, file_.path()); }
 
  private:
   void note_end(const AVPacket& packet) {
@@ -260,12 +254,12 @@ class Container {
   }
 
   static int is_late(void* self) {
-    const bool late = std::chrono::steady_clock::now() > static_cast<Container*>(self)->deadline_;
+    const bool late = DecodeBudget::Clock::now() > static_cast<Container*>(self)->deadline_;
     return late || stop_requested() ? 1 : 0;
   }
 
   File file_;
-  std::chrono::steady_clock::time_point deadline_;
+  DecodeBudget::Clock::time_point deadline_;
   int64_t position_ = 0;
   int64_t packets_ = 0;  // of the stream that is read
   double end_ = 0;       // of what was read of any stream, in seconds
@@ -617,6 +611,8 @@ SoundTrack read_sound_track(const std::string& path, double max_seconds) {
   const Frame frame(allocated(av_frame_alloc()));
   while (decoder.next(*frame)) {
     mean.append(*frame);
+    DecodeBudget::require_memory(static_cast<int64_t>(mean.track().samples.size() * sizeof(float)),
+                                 path);
     if (static_cast<double>(mean.track().samples.size()) > max_seconds * mean.track().rate) {
       throw container.error(
           fmt::format("expected at most {} seconds of sound, it has more", max_seconds));

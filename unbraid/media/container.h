@@ -15,7 +15,6 @@ bool container_support();
 /// No longer video is read, and none whose decoded frames would take more memory at once.
 inline constexpr double kMaxVideoSeconds = 4 * 3600.0;
 inline constexpr int64_t kMaxVideoFrames = 1000000;
-inline constexpr int64_t kMaxVideoBytes = int64_t{1} << 30;
 
 /// The video stream of a file in any container and codec of FFmpeg. Failures are a DataError that
 /// names the file: one that is no video, ends before its header says, or has a fault in the part

@@ -2,10 +2,12 @@
 
 #include <array>
 #include <filesystem>
+#include <utility>
 
 #include "unbraid/media/array.h"
 #include "unbraid/media/audio.h"
 #include "unbraid/media/image.h"
+#include "unbraid/media/limits.h"
 #include "unbraid/media/text.h"
 #include "unbraid/media/video.h"
 
@@ -28,6 +30,39 @@ constexpr std::array kKinds = {
     Kind{"text", build<TextDecoder>},
 };
 
+/// Another decoder, held to limits.
+class LimitedDecoder final : public Decoder {
+ public:
+  LimitedDecoder(std::shared_ptr<const Decoder> decoder, const DecodeLimits& limits)
+      : decoder_(std::move(decoder)), limits_(limits) {}
+
+  [[nodiscard]] std::string resolve(const std::string& cell,
+                                    const std::string& folder) const override {
+    return decoder_->resolve(cell, folder);
+  }
+  void check(const std::string& cell) const override { decoder_->check(cell); }
+  [[nodiscard]] torch::Tensor decode(const std::string& cell) const override {
+    const DecodeBudget budget(limits_);
+    return decoder_->decode(cell);
+  }
+  [[nodiscard]] torch::Tensor transform(const torch::Tensor& decoded,
+                                        const SampleContext& context) const override {
+    return decoder_->transform(decoded, context);
+  }
+  [[nodiscard]] torch::Tensor load(const std::string& cell,
+                                   const SampleContext& context) const override {
+    const DecodeBudget budget(limits_);
+    return decoder_->load(cell, context);
+  }
+  [[nodiscard]] std::string cache_key(const std::string& cell) const override {
+    return decoder_->cache_key(cell);
+  }
+
+ private:
+  std::shared_ptr<const Decoder> decoder_;
+  DecodeLimits limits_;
+};
+
 }  // namespace
 
 std::string Decoder::resolve(const std::string& cell, const std::string& folder) const {
@@ -35,7 +70,14 @@ std::string Decoder::resolve(const std::string& cell, const std::string& folder)
 }
 
 std::shared_ptr<const Decoder> make_decoder(Options& options) {
-  return choose(options, kKinds, "kind").build(options);
+  constexpr double kMiB = 1 << 20;
+  DecodeLimits limits;
+  const double megabytes = options.number("decode_mb", static_cast<double>(limits.bytes) / kMiB,
+                                          {.min = 0, .max = 1 << 20, .open_min = true});
+  limits.bytes = static_cast<int64_t>(megabytes * kMiB);
+  limits.seconds =
+      options.number("decode_seconds", limits.seconds, {.min = 0, .max = 1e6, .open_min = true});
+  return std::make_shared<LimitedDecoder>(choose(options, kKinds, "kind").build(options), limits);
 }
 
 }  // namespace unbraid

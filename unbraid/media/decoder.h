@@ -53,7 +53,8 @@ class Decoder {
 };
 
 /// Reads `kind` and its keys from a [modalities.NAME] table ("encoder" excepted) and builds the
-/// decoder. `kind` is "audio", "image", "video", "array" or "text".
+/// decoder, held to decode_mb = 1024 (of 2^20 bytes) and decode_seconds = 60 for each cell. `kind`
+/// is "audio", "image", "video", "array" or "text".
 std::shared_ptr<const Decoder> make_decoder(Options& options);
 
 }  // namespace unbraid

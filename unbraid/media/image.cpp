@@ -1,5 +1,6 @@
 #include "unbraid/media/image.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <string_view>
 #include <vector>
@@ -9,6 +10,7 @@
 
 #include "unbraid/media/file.h"
 #include "unbraid/media/image_codecs.h"
+#include "unbraid/media/limits.h"
 
 namespace unbraid {
 namespace {
@@ -44,6 +46,7 @@ void check_image_size(int64_t height, int64_t width, const std::string& path) {
         "{}: expected an image of at most {} pixels and {} a side, its header says {} x {}", path,
         kMaxImagePixels, kMaxImageSide, width, height));
   }
+  DecodeBudget::require_memory(height * width * 3, path);
 }
 
 torch::Tensor to_grey(const torch::Tensor& image) {
@@ -59,7 +62,8 @@ torch::Tensor to_grey(const torch::Tensor& image) {
 }
 
 torch::Tensor read_image(const std::string& path, int64_t channels) {
-  const std::string content = read_file(path, kMaxImageBytes);
+  const std::string content =
+      read_file(path, std::min(kMaxImageBytes, DecodeBudget::limits().bytes));
   torch::Tensor image;
   int orientation = 1;
   if (content.starts_with("\x89PNG\r\n\x1a\n")) {

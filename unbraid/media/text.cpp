@@ -7,8 +7,7 @@
 namespace unbraid {
 
 TextDecoder::TextDecoder(Options& options)
-    : length_(options.integer("length", 40, {1, 1 << 20})),
-      lower_(options.boolean("lower", true)) {
+    : length_(options.integer("length", 40, {1, 1 << 20})), lower_(options.boolean("lower", true)) {
   const std::string vocabulary = options.path("vocab", "");
   if (vocabulary.empty()) {
     characters_ = options.choice("tokens", {"words", "characters"}, "words") == "characters";

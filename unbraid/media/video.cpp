@@ -12,6 +12,7 @@
 #include "unbraid/media/container.h"
 #include "unbraid/media/file.h"
 #include "unbraid/media/image.h"
+#include "unbraid/media/limits.h"
 
 namespace unbraid {
 namespace {
@@ -67,7 +68,9 @@ class FolderClip final : public Clip {
 
   [[nodiscard]] std::vector<torch::Tensor> read(const std::vector<int64_t>& numbers) override {
     std::vector<torch::Tensor> frames;
+    const auto deadline = DecodeBudget::deadline();
     for (size_t i = 0; i < numbers.size(); ++i) {
+      DecodeBudget::require_time(deadline, images_.front().front());
       if (i > 0 && numbers[i] == numbers[i - 1]) {
         frames.push_back(frames.back());
         continue;
@@ -230,10 +233,11 @@ torch::Tensor VideoDecoder::decode(const std::string& cell) const {
       bytes += frame.numel();
       frames.push_back(std::move(frame));
     }
-    if (bytes > kMaxVideoBytes) {
+    if (bytes > DecodeBudget::limits().bytes) {
       throw DataError(fmt::format(
-          "{}: expected frames of at most {} bytes together, {} of {} take {}; a lower fps helps",
-          cell, kMaxVideoBytes, frames.size(), all.size(), bytes));
+          "{}: expected frames of at most {} bytes together (decode_mb), {} of {} take {}; a lower "
+          "fps helps",
+          cell, DecodeBudget::limits().bytes, frames.size(), all.size(), bytes));
     }
   }
   return torch::stack(frames);

@@ -15,12 +15,10 @@ namespace {
 std::string cleaned(const std::string& title) {
   static const std::regex kNoise(R"(^RT\s+|https?://\S+|#)");
   static const std::regex kBlanks(R"(\s+)");
-  const std::string kept =
-      std::regex_replace(std::regex_replace(title, kNoise, ""), kBlanks, " ");
+  const std::string kept = std::regex_replace(std::regex_replace(title, kNoise, ""), kBlanks, " ");
   const size_t first = kept.find_first_not_of(' ');
-  return first == std::string::npos
-             ? ""
-             : kept.substr(first, kept.find_last_not_of(' ') + 1 - first);
+  return first == std::string::npos ? ""
+                                    : kept.substr(first, kept.find_last_not_of(' ') + 1 - first);
 }
 
 }  // namespace
@@ -43,8 +41,8 @@ Prepared prepare_food101(const PrepareOptions& options) {
     std::vector<std::string> fields;
     while (csv.next(fields)) {
       if (fields.size() != 3) {
-        throw csv.error(csv.line(), fmt::format("expected image,title,class, found {} fields",
-                                                fields.size()));
+        throw csv.error(csv.line(),
+                        fmt::format("expected image,title,class, found {} fields", fields.size()));
       }
       const std::string id = std::filesystem::path(fields[0]).stem().string();
       const std::string& label = fields[2];

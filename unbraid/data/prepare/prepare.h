@@ -49,7 +49,7 @@ struct Prepared {
   std::string how_split;  // one line on where the splits come from
   /// Ids that were left out, by the reason.
   std::map<std::string, std::vector<std::string>> left_out;
-  std::set<std::string> texts = {};  // modalities whose cells are the text itself
+  std::set<std::string> texts = {};        // modalities whose cells are the text itself
   std::vector<PreparedTable> tables = {};  // of the modalities that have one
 };
 

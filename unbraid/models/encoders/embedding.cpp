@@ -7,9 +7,10 @@ EmbeddingEncoder::EmbeddingEncoder(int64_t vocab_size, int64_t size, int64_t pad
       embedding_(register_module("embedding", torch::nn::Embedding(vocab_size, size))) {}
 
 torch::Tensor EmbeddingEncoder::forward(const torch::Tensor& input) {
-  TORCH_CHECK(input.dim() == 2 && input.scalar_type() == torch::kLong,
-              "[embedding] expected ids of tokens, int64 [B, T], as kind = \"text\" gives them, got ",
-              input.scalar_type(), " ", input.sizes());
+  TORCH_CHECK(
+      input.dim() == 2 && input.scalar_type() == torch::kLong,
+      "[embedding] expected ids of tokens, int64 [B, T], as kind = \"text\" gives them, got ",
+      input.scalar_type(), " ", input.sizes());
   const int64_t largest = input.is_cpu() ? input.max().item<int64_t>() : 0;
   TORCH_CHECK(largest < embedding_->weight.size(0), "[embedding] vocab_size: expected more than ",
               largest, ", an id of the text, got ", embedding_->weight.size(0));
