@@ -126,8 +126,10 @@ struct Miniature {
   std::vector<std::string> prepared;  // lines of its report, blanks squeezed
 };
 
-// In failures; the name is GoogleTest's.
-void PrintTo(const Miniature& miniature, std::ostream* stream) { *stream << miniature.layout; }
+// What GoogleTest prints of a failed one.
+std::ostream& operator<<(std::ostream& stream, const Miniature& miniature) {
+  return stream << miniature.layout;
+}
 
 std::string layout_name(const ::testing::TestParamInfo<Miniature>& test) {
   std::string name = test.param.layout;

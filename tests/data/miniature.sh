@@ -52,7 +52,7 @@ vggsound() {
   for class in 0 1 2; do
     for ((clip = 0; clip < clips + 3; ++clip)); do
       local part=train
-      ((clip < clips)) || part=test
+      ((clip < clips)) || part="test"
       echo "-$class-_$clip,$((clip * 10)),${classes[class]},$part" >> "$folder/vggsound.csv"
       "$1" $class "$(printf -- '-%d-_%d_%06d' $class $clip $((clip * 10)))" $part
     done
@@ -72,8 +72,8 @@ ave() {
   for class in 0 1 2; do
     for ((clip = 0; clip < clips + 5; ++clip)); do
       local list=train
-      ((clip < clips)) || list=val
-      ((clip < clips + 2)) || list=test
+      ((clip < clips)) || list="val"
+      ((clip < clips + 2)) || list="test"
       echo "${classes[class]}&-$class-_$clip&good&0&10" >> "$folder/${list}Set.txt"
       "$1" $class "-$class-_$clip"
     done
@@ -131,8 +131,8 @@ folders() {
   for class in 0 1 2; do
     for ((clip = 0; clip < clips + 5; ++clip)); do
       local split=train
-      ((clip < clips)) || split=val
-      ((clip < clips + 2)) || split=test
+      ((clip < clips)) || split="val"
+      ((clip < clips + 2)) || split="test"
       put $class.wav "audio/$split/class $class/$clip.wav"
       put $class.avi "visual/$split/class $class/$clip.avi"
     done
