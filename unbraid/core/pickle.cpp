@@ -549,10 +549,6 @@ class PickleReader {
     };
     enter(pickle_.root_);
     while (!path.empty()) {
-      if (path.size() > kMaxPickleDepth) {
-        throw error(path.back().value->offset,
-                    fmt::format("values at most {} deep in others", kMaxPickleDepth), "deeper");
-      }
       auto& [value, next] = path.back();
       if (next == value->items.size()) {
         value->depth = 1;
