@@ -126,7 +126,8 @@ double loaded_per_second(const std::shared_ptr<const DataSet>& data, int workers
 /// The share of its time that training by the recipe of CREMA-D waits for the loader.
 double waiting(const Clips& clips, const std::string& sources, const std::string& cache) {
   const std::string out = clips.file("run").string();
-  run(fmt::format("{0}/unbraid train {1}/recipes/cremad/dgl.toml --out {2} --set data.manifest={3} "
+  run(
+      fmt::format("{0}/unbraid train {1}/recipes/cremad/dgl.toml --out {2} --set data.manifest={3} "
                   "--set data.cache={4} --set data.batch_size=16 --set train.epochs=2 --set "
                   "data.workers=2 >/dev/null",
                   UNBRAID_PROGRAM_DIR, sources, out, clips.file("frames.csv").string(), cache));

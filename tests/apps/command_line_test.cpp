@@ -224,9 +224,9 @@ TEST_F(CommandLine, InspectCountsWhatIsMissing) {
   const Outcome outcome = unbraid_program("inspect " + recipe().string() + " --sheet " +
                                           (folder_ / "sheet.png").string());
   ASSERT_EQ(outcome.code, 0) << outcome.output;
-  for (const std::string part : {"left                           0       0       0\n",
-                                 "right                          2       1       0\n",
-                                 "34 of 34 samples of train"}) {
+  for (const std::string part :
+       {"left                           0       0       0\n",
+        "right                          2       1       0\n", "34 of 34 samples of train"}) {
     EXPECT_NE(outcome.output.find(part), std::string::npos) << part << "\n" << outcome.output;
   }
   expect_error(train(""), 4, "the cell is empty");

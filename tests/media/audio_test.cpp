@@ -400,7 +400,7 @@ TEST_F(Audio, ResamplesToTheSpectrumOfFouriersMethod) {
         reference(folder_, "resampled", write_array(folder_.file("x.npy"), torch::tensor(samples)),
                   {std::to_string(to)});
     const torch::Tensor difference = (spectrum(found) - spectrum(expected)).abs();
-    EXPECT_LT(difference.max().item<double>(), 1e-5) << from << " to " << to;
+    EXPECT_LT(difference.max().item<double>(), 1e-4) << from << " to " << to;  // 0.01 dB
     EXPECT_NEAR(spectrum(found).max().item<double>(), 0.1, 0.01);
   }
   // What the lower rate cannot hold is gone, not folded down.

@@ -79,8 +79,8 @@ class LimitsOfKinds : public ::testing::Test {
 
 TEST_F(LimitsOfKinds, Audio) {
   const std::vector<float> tone(160000, 0.5F);
-  const std::string path = testing::write_sound(
-      folder_.file("a.wav"), SF_FORMAT_WAV | SF_FORMAT_PCM_16, 16000, 1, tone);
+  const std::string path =
+      testing::write_sound(folder_.file("a.wav"), SF_FORMAT_WAV | SF_FORMAT_PCM_16, 16000, 1, tone);
   const Entries entries = {{"kind", std::string("audio")}, {"sample_rate", int64_t{16000}}};
   expect_limited(entries, path, 0.7, 0.6, true);
   // What resampling makes of it counts too.

@@ -1,10 +1,13 @@
 #include "unbraid/media/audio.h"
 
+#include <fcntl.h>
 #include <sndfile.h>
 #include <soxr.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
+#include <cstring>
 #include <memory>
 #include <tuple>
 #include <vector>
@@ -93,7 +96,13 @@ Sound open_sound(const File& file, SF_INFO& info) {
   } else if (ogg) {
     check_ogg_is_whole(file);
   }
-  Sound sound(sf_open_fd(file.descriptor(), SFM_READ, &info, 0));
+  // Its own, which it closes: what libsndfile cannot open it closes whatever it is told, and the
+  // number may be another thread's file by the time that ours is closed.
+  const int descriptor = fcntl(file.descriptor(), F_DUPFD_CLOEXEC, 0);
+  if (descriptor < 0) {
+    throw file.error(fmt::format("cannot be read: {}", std::strerror(errno)));
+  }
+  Sound sound(sf_open_fd(descriptor, SFM_READ, &info, SF_TRUE));
   if (sound == nullptr && (wav || ogg || magic.starts_with("fLaC") || !container_support())) {
     throw file.error(fmt::format("damaged audio, or none: {}", sf_strerror(nullptr)));
   }

@@ -308,7 +308,7 @@ torch::Tensor upright(const torch::Tensor& pixels, const int32_t* matrix) {
     return pixels;
   }
   std::vector<int64_t> mirrored;
-  if (matrix[right] < 0) {
+  if (matrix[down] < 0) {
     mirrored.push_back(0);
   }
   if (matrix[right] < 0) {

@@ -80,7 +80,7 @@ Clips as_listed(const Clips& clips) {
   constexpr std::string_view kOther = "v_HandstandPushups_";
   Clips listed;
   for (const auto& [name, path] : clips) {
-    listed.emplace(name.starts_with("x" + std::string(kOther))
+    listed.emplace(name.starts_with(kOther)
                        ? fmt::format("v_HandStandPushups_{}", name.substr(kOther.size()))
                        : name,
                    path);
@@ -230,7 +230,6 @@ Prepared prepare_kinetics_sounds(const PrepareOptions& options) {
   require_layout(options, "Kinetics-Sounds", {"audio", "visual"});
   Prepared prepared{{"audio", "visual"}, {}, {}, "the folders of the data set", {}};
   Pairing pairing(prepared);
-  pairing.min_bytes = 80 << 10;
   pairing.min_images = 3;
   for (const auto& [split, sound, images] :
        {std::tuple{Split::kTrain, "audio/train", "visual/train_img/Image-01-FPS"},
@@ -299,7 +298,7 @@ Prepared prepare_ave(const PrepareOptions& options) {
   Pairing pairing(prepared);
   std::map<std::string, Split> seen;
   // Videos with two events are in two of the published lists: none is trained on and tested on.
-  for (const Split split : kSplits) {
+  for (const Split split : {Split::kTest, Split::kVal, Split::kTrain}) {
     const std::string list = (raw / fmt::format("{}Set.txt", name_of(split))).string();
     size_t line = 0;
     for (const std::string& entry : parts_of(read_file(list, kMaxListBytes), '\n')) {
