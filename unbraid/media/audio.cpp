@@ -22,6 +22,7 @@ namespace unbraid {
 namespace {
 
 constexpr int64_t kBlockFrames = 4096;
+constexpr int64_t kMostReserved = int64_t{1} << 20;  // samples, on a header's word alone
 constexpr int kMinRate = 1000;
 constexpr int kMaxRate = 768000;
 constexpr int kMaxChannels = 64;
@@ -140,6 +141,7 @@ std::vector<float> read_mono(const File& file, SNDFILE* sound, const SF_INFO& in
   const auto limit = static_cast<int64_t>(kMaxAudioSeconds * info.samplerate);
   const auto deadline = DecodeBudget::deadline();
   std::vector<float> mono;
+  mono.reserve(static_cast<size_t>(std::clamp<int64_t>(info.frames, 0, kMostReserved)));
   std::vector<float> block(kBlockFrames * info.channels);
   int64_t frames = 0;
   while ((frames = sf_readf_float(sound, block.data(), kBlockFrames)) > 0) {

@@ -207,7 +207,7 @@ torch::Tensor VideoDecoder::finish(const std::vector<torch::Tensor>& frames,
     const std::string draw = settings_.share_draw ? "" : fmt::format("/{}", i);
     finished.push_back(transform_.apply(frames[i], context, draw));
   }
-  return torch::stack(finished);
+  return finished.size() == 1 ? finished.front().unsqueeze(0) : torch::stack(finished);
 }
 
 torch::Tensor VideoDecoder::decode(const std::string& cell) const {
