@@ -251,9 +251,8 @@ TEST_F(DataSetsSlow, MoseiFromItsPickleToATestedModel) {
              read_text(fs::path(UNBRAID_SOURCE_DIR) / "recipes/mosei/dgl.toml"));
   const std::string path = (folder_ / "recipe.toml").string();
   const std::string more =
-      " --set modalities.audio.encoder.layers='[30, 16]' "
-      "--set modalities.vision.encoder.layers='[24, 16]' "
-      "--set modalities.text.encoder.layers='[21, 16]' --set train.epochs=1";
+      " --set modalities.audio.encoder.in_features=5 --set modalities.vision.encoder.in_features=4 "
+      "--set modalities.text.encoder.in_features=7 --set train.epochs=1";
   unbraid(fmt::format("inspect {}{} --sheet {}", path, more, (folder_ / "sheet.png").string()));
   EXPECT_NE(output_.find("[3, 7]"), std::string::npos) << output_;
   const std::string run_folder = (folder_ / "run").string();

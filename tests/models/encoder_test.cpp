@@ -6,6 +6,7 @@
 #include "unbraid/models/encoders/embedding.h"
 #include "unbraid/models/encoders/mlp.h"
 #include "unbraid/models/encoders/resnet.h"
+#include "unbraid/models/encoders/sequence_cnn.h"
 #include "unbraid/models/initialisation.h"
 
 namespace unbraid {
@@ -147,6 +148,48 @@ TEST(Cnn, AveragesItsLastFeatureMap) {
   }
   EXPECT_TRUE(torch::allclose(encoder.forward(input), x.mean({2, 3}), 1e-5, 1e-6));
   EXPECT_EQ(encoder.feature_size(), 6);
+}
+
+TEST(SequenceCnn, RunsOverTime) {
+  const torch::NoGradGuard no_grad;
+  const auto holder = std::make_shared<SequenceCnn>(3, std::vector<int64_t>{4, 2});
+  SequenceCnn& encoder = *holder;
+  initialise(encoder, 1);
+  encoder.eval();
+  EXPECT_EQ(encoder.feature_size(), 2);
+  torch::manual_seed(1);
+  const torch::Tensor input = torch::randn({2, 5, 3});
+  const auto p = encoder.named_parameters();
+  // Step by step in double precision: output t sees the inputs 2 t - 1 to 2 t + 1, zeros beyond.
+  torch::Tensor x = input.to(torch::kDouble);
+  for (const char* name : {"conv1.weight", "conv2.weight"}) {
+    const torch::Tensor weight = p[name].to(torch::kDouble);
+    std::vector<torch::Tensor> steps;
+    for (int64_t t = 0; 2 * t < x.size(1); ++t) {
+      torch::Tensor sum = torch::zeros({2, weight.size(0)}, torch::kDouble);
+      for (int64_t k = 0; k < 3; ++k) {
+        const int64_t at = 2 * t + k - 1;
+        if (at >= 0 && at < x.size(1)) {
+          sum += torch::matmul(x.select(1, at), weight.select(2, k).t());
+        }
+      }
+      steps.push_back(torch::relu(sum / std::sqrt(1 + 1e-5)));
+    }
+    x = torch::stack(steps, 1);
+  }
+  EXPECT_TRUE(torch::allclose(encoder.forward(input).to(torch::kDouble), x.mean(1), 1e-5, 1e-6));
+  EXPECT_THROW(encoder.forward(torch::randn({2, 5, 4})), c10::Error);
+  EXPECT_THROW(encoder.forward(torch::randn({2, 3})), c10::Error);
+}
+
+TEST(SequenceCnn, IsInitialisedAsImagesAre) {
+  const auto encoder = std::make_shared<SequenceCnn>(32, std::vector<int64_t>{128});
+  const auto again = std::make_shared<SequenceCnn>(32, std::vector<int64_t>{128});
+  initialise(*encoder, 3);
+  initialise(*again, 3);
+  const torch::Tensor weight = encoder->named_parameters()["conv1.weight"];
+  EXPECT_TRUE(torch::equal(weight, again->named_parameters()["conv1.weight"]));
+  EXPECT_NEAR(weight.std().item<double>(), std::sqrt(2.0 / (128 * 3)), 0.002);
 }
 
 TEST(EmbeddingEncoder, AveragesWhatIsNoPadding) {

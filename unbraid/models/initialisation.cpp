@@ -21,6 +21,19 @@ void zero(torch::Tensor& bias) {
   }
 }
 
+template <typename Convolution>
+void draw_convolution(Convolution& convolution, uint64_t seed, const std::string& name) {
+  const auto fan_out = convolution.weight.numel() / convolution.weight.size(1);
+  draw_normal(convolution.weight, std::sqrt(2.0 / static_cast<double>(fan_out)), seed, name);
+  zero(convolution.bias);
+}
+
+template <typename Norm>
+void reset(Norm& norm) {
+  norm.weight.fill_(1.0);
+  zero(norm.bias);
+}
+
 }  // namespace
 
 void initialise(torch::nn::Module& module, uint64_t seed) {
@@ -32,15 +45,15 @@ void initialise(torch::nn::Module& module, uint64_t seed) {
       draw_normal(linear->weight, std::sqrt(2.0 / static_cast<double>(fans)), seed, entry.key());
       zero(linear->bias);
     } else if (auto* convolution = layer.as<torch::nn::Conv2d>()) {
-      const auto fan_out = convolution->weight.numel() / convolution->weight.size(1);
-      draw_normal(convolution->weight, std::sqrt(2.0 / static_cast<double>(fan_out)), seed,
-                  entry.key());
-      zero(convolution->bias);
+      draw_convolution(*convolution, seed, entry.key());
+    } else if (auto* over_time = layer.as<torch::nn::Conv1d>()) {
+      draw_convolution(*over_time, seed, entry.key());
     } else if (auto* embedding = layer.as<torch::nn::Embedding>()) {
       draw_normal(embedding->weight, 1.0, seed, entry.key());
     } else if (auto* norm = layer.as<torch::nn::BatchNorm2d>()) {
-      norm->weight.fill_(1.0);
-      zero(norm->bias);
+      reset(*norm);
+    } else if (auto* norm_over_time = layer.as<torch::nn::BatchNorm1d>()) {
+      reset(*norm_over_time);
     }
   }
 }

@@ -6,6 +6,7 @@
 #include "unbraid/models/encoders/embedding.h"
 #include "unbraid/models/encoders/mlp.h"
 #include "unbraid/models/encoders/resnet.h"
+#include "unbraid/models/encoders/sequence_cnn.h"
 
 namespace unbraid {
 namespace {
@@ -18,6 +19,7 @@ struct Entry {
 constexpr std::array kEncoders{
     Entry{"resnet18", ResNet::read},
     Entry{"cnn", Cnn::read},
+    Entry{"cnn1d", SequenceCnn::read},
     Entry{"mlp", Mlp::read},
     Entry{"embedding", EmbeddingEncoder::read},
 };
