@@ -57,7 +57,7 @@ struct Statistics {
     for (const auto& shape : shapes) {
       all += fmt::format("{}[{}]", all.empty() ? "" : " ", fmt::join(shape, ", "));
     }
-    return fmt::format("{:<22}{:>10.4g}{:>10.4g}{:>10.4g}{:>10.4g}", all, smallest, largest, mean,
+    return fmt::format("{:<22}{:>12.4g}{:>12.4g}{:>12.4g}{:>12.4g}", all, smallest, largest, mean,
                        deviation);
   }
 };
@@ -171,7 +171,7 @@ void run(const InspectArguments& arguments) {
     throw DataError("expected samples, none can be read: " + skipped.front().reason);
   }
   std::cout << fmt::format(
-      "\n{} of {} samples of {}, {}\n{:<12}{:<8}{:<22}{:>10}{:>10}{:>10}{:>10}\n", read,
+      "\n{} of {} samples of {}, {}\n{:<12}{:<8}{:<22}{:>12}{:>12}{:>12}{:>12}\n", read,
       data->size(), arguments.split,
       training ? "augmented as in the first epoch" : "as in evaluation", "modality", "kind",
       "shape", "min", "max", "mean", "std");

@@ -195,10 +195,11 @@ TEST_F(Prepare, KineticsSoundsArePairedByClip) {
 TEST_F(Prepare, VggSoundFollowsItsListWithFramesOrVideos) {
   static_cast<void>(folder_.write("vggsound.csv", ""));
   fs::create_directories(folder_.file("raw"));
-  static_cast<void>(folder_.write("raw/vggsound.csv",
-                                  "--ab,30,playing harp,train\n_cd,5,\"dog, barking\",train\n"
-                                  "ij,7,playing harp,train\n"
-                                  "ef,110,playing harp,test\ngh,0,playing harp,test\n"));
+  static_cast<void>(folder_.write(
+      "raw/vggsound.csv",
+      "--ab,30,playing harp,train\n--ab,30,another,test\n_cd,5,\"dog, barking\",train\n"
+      "ij,7,playing harp,train\n"
+      "ef,110,playing harp,test\ngh,0,playing harp,test\n"));
   file("raw/audio/train-audios/train-set/--ab_000030.wav");
   frames("raw/video/train-set-img/Image-01-FPS/--ab_000030.mp4", 3);
   file("raw/video/_cd_000005.mp4");
@@ -212,9 +213,15 @@ TEST_F(Prepare, VggSoundFollowsItsListWithFramesOrVideos) {
   EXPECT_EQ(samples.at("--ab_000030")->label, "playing harp");
   EXPECT_EQ(samples.at("_cd_000005")->cells[0], samples.at("_cd_000005")->cells[1]);
   EXPECT_EQ(samples.at("_cd_000005")->label, "dog, barking");
-  EXPECT_EQ(prepared.left_out,
-            (std::map<std::string, std::vector<std::string>>{
-                {"listed, but not there", {"gh_000000"}}, {"without visual", {"ef_000110"}}}));
+  EXPECT_EQ(prepared.left_out, (std::map<std::string, std::vector<std::string>>{
+                                   {"listed twice", {"--ab_000030"}},
+                                   {"listed, but not there", {"gh_000000"}},
+                                   {"without visual", {"ef_000110"}}}));
+  static_cast<void>(folder_.write("raw/vggsound.csv", "--ab,xx,playing harp,train\n"));
+  expect_data_error([&] { prepare("vggsound", two); }, {"vggsound.csv:1", "start in seconds"});
+  static_cast<void>(folder_.write("raw/vggsound.csv", "gone,1,playing harp,train\n"));
+  expect_data_error([&] { prepare("vggsound", two); },
+                    {"found none; listed, but not there: 1, such as gone_000001"});
 }
 
 TEST_F(Prepare, AveFollowsItsLists) {

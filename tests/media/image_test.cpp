@@ -303,11 +303,15 @@ TEST_F(Image, EqualsPillow) {
 
 TEST_F(Image, IsTurnedAsExifSays) {
   const std::string array = testing::write_array(folder_.file("pixels.npy"), pattern(20, 30));
-  for (int orientation = 1; orientation <= 8; ++orientation) {
-    const std::string path = folder_.file("turned.jpg");
-    testing::reference(folder_, "saved", array, {path, fmt::format("orientation={}", orientation)});
-    const torch::Tensor expected = testing::reference(folder_, "opened", path, {"RGB"});
-    EXPECT_TRUE(torch::equal(read_image(path, 3).to(torch::kFloat), expected)) << orientation;
+  for (const char* name : {"turned.jpg", "turned.png", "turned.webp"}) {
+    for (int orientation = 1; orientation <= 8; ++orientation) {
+      const std::string path = folder_.file(name);
+      testing::reference(folder_, "saved", array,
+                         {path, fmt::format("orientation={}", orientation)});
+      const torch::Tensor expected = testing::reference(folder_, "opened", path, {"RGB"});
+      EXPECT_TRUE(torch::equal(read_image(path, 3).to(torch::kFloat), expected))
+          << name << " " << orientation;
+    }
   }
 }
 

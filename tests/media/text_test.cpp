@@ -53,6 +53,24 @@ TEST(Text, HashesWordsAndCharactersWithoutOne) {
   }
 }
 
+TEST(Text, ItsEncoderHasToHoldItsIds) {
+  const auto build = [](int64_t ids, int64_t vocab_size, int64_t padding) {
+    Value encoder = Value::table("recipe.toml:3");
+    auto& table = *std::get<Value::TablePointer>(encoder.data);
+    assign(table, "type", {std::string("embedding"), "recipe.toml:3"});
+    assign(table, "vocab_size", {vocab_size, "recipe.toml:3"});
+    assign(table, "padding", {padding, "recipe.toml:3"});
+    Options options = options_of({{"ids", ids}, {"encoder", encoder.data}});
+    const TextDecoder made(options);
+  };
+  EXPECT_NO_THROW(build(100, 100, 0));
+  EXPECT_NO_THROW(build(100, 200, 0));
+  const std::string small = message_of<RecipeError>([&] { build(101, 100, 0); });
+  EXPECT_NE(small.find("encoder.vocab_size: expected at least 101"), std::string::npos) << small;
+  const std::string padding = message_of<RecipeError>([&] { build(100, 100, 3); });
+  EXPECT_NE(padding.find("encoder.padding: expected 0"), std::string::npos) << padding;
+}
+
 TEST(Text, IsFoundToBeBadBeforeTraining) {
   EXPECT_NO_THROW(decoder({}).check("plain"));
   expect_data_error([] { decoder({}).check("\xff"); }, {"UTF-8"});

@@ -21,6 +21,7 @@ TEST(SplitWords, CutsAsBertDoes) {
   EXPECT_EQ(split_words("$5^2`x", true), (Words{"$", "5", "^", "2", "`", "x"}));
   EXPECT_EQ(split_words("茶碗 çay", true), (Words{"茶", "碗", "cay"}));
   EXPECT_EQ(split_words("a\u200b\u00adb\x01 c\u00a0d", true), (Words{"ab", "c", "d"}));
+  EXPECT_EQ(split_words("a\u2028b\u2029c", true), (Words{"a", "b", "c"}));
   EXPECT_EQ(split_words(" \t ", true), Words());
 }
 

@@ -328,6 +328,20 @@ TEST_F(Video, TurnsFramesUprightAsFfmpegDoes) {
                    VideoFile(folder_.file("plain.mp4")).frames_at({0.0})[0]));
 }
 
+TEST_F(Video, RefusesPicturesOfEndlessScans) {
+  const std::string path = folder_.file("a.jpg");
+  run(fmt::format("ffmpeg -y -f lavfi -i testsrc=size=32x32 -frames:v 1 {}", path));
+  EXPECT_EQ(decoder({}).decode(path).size(0), 1);
+  std::string scans;
+  for (int i = 0; i < 600; ++i) {
+    scans += "\xff\xda";
+  }
+  const std::string content = content_of(path);
+  const std::string bomb =
+      folder_.write("b.jpg", content.substr(0, content.size() - 2) + scans + "\xff\xd9");
+  expect_data_error([&] { return decoder({}).decode(bomb); }, {bomb, "500 scans"});
+}
+
 TEST_F(Video, FindsCutsInFilesWithSoundToo) {
   for (const std::string output :
        {"a.mkv -c:v libx264 -c:a aac", "a.flv -c:v flv -c:a libmp3lame -ar 44100",

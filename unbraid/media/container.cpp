@@ -341,6 +341,7 @@ class StreamDecoder {
         return true;
       }
       if (container_.next_packet(stream_, *packet_)) {
+        require_few_scans();
         container_.require(avcodec_send_packet(codec_.get(), packet_.get()),
                            "damaged or truncated");
       } else {
@@ -350,6 +351,25 @@ class StreamDecoder {
   }
 
  private:
+  // A picture of JPEG is decoded anew for every scan that its packet holds, and nothing interrupts
+  // that; a picture has ten or so, libjpeg-turbo takes 500.
+  void require_few_scans() const {
+    constexpr size_t kMostScans = 500;
+    if (codec_->codec_id != AV_CODEC_ID_MJPEG) {
+      return;
+    }
+    const std::string_view data(reinterpret_cast<const char*>(packet_->data),
+                                static_cast<size_t>(std::max(packet_->size, 0)));
+    size_t scans = 0;
+    for (size_t at = data.find("\xff\xda"); at != std::string_view::npos;
+         at = data.find("\xff\xda", at + 2)) {
+      if (++scans > kMostScans) {
+        throw container_.error(
+            fmt::format("expected pictures of at most {} scans, found more", kMostScans));
+      }
+    }
+  }
+
   Container& container_;
   const AVStream& stream_;
   Codec codec_;

@@ -68,12 +68,14 @@ torch::Tensor read_image(const std::string& path, int64_t channels) {
   int orientation = 1;
   if (content.starts_with("\x89PNG\r\n\x1a\n")) {
     image = decode_png(content, path);
+    orientation = exif_orientation(exif_of_png(content));
   } else if (content.starts_with("\xff\xd8\xff")) {
     image = decode_jpeg(content, path);
     orientation = exif_orientation(content);
   } else if (content.starts_with("RIFF") &&
              std::string_view(content).substr(0, 12).ends_with("WEBP")) {
     image = decode_webp(content, path);
+    orientation = exif_orientation(exif_of_webp(content));
   } else {
     throw DataError(
         fmt::format("{}: expected a PNG, JPEG or WebP image, its content is none of them", path));

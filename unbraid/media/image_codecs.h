@@ -13,8 +13,12 @@ torch::Tensor decode_png(const std::string& content, const std::string& path);
 torch::Tensor decode_jpeg(const std::string& content, const std::string& path);
 torch::Tensor decode_webp(const std::string& content, const std::string& path);
 
-/// How EXIF says that a JPEG is to be turned, 1 (not at all) to 8; 1 where it says nothing.
-int exif_orientation(const std::string& content);
+/// How EXIF says that an image is to be turned, 1 (not at all) to 8; 1 where it says nothing.
+/// `exif` is a JPEG, or what the next two found.
+int exif_orientation(const std::string& exif);
+/// The EXIF chunk of a PNG or of a WebP; "" where there is none.
+std::string exif_of_png(const std::string& content);
+std::string exif_of_webp(const std::string& content);
 
 /// Throws DataError when a header's sizes are beyond what is decoded; see image.h.
 void check_image_size(int64_t height, int64_t width, const std::string& path);

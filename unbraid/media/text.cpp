@@ -4,7 +4,33 @@
 
 #include <algorithm>
 
+#include <fmt/format.h>
+
+#include "unbraid/models/encoders/embedding.h"
+
 namespace unbraid {
+
+namespace {
+
+// An embedding needs a row for each id and has to know the padding: found before any training.
+void check_encoder(Options& options, int64_t ids, int64_t padding) {
+  Options encoder = options.table("encoder");
+  if (!encoder.has("type") || encoder.text("type") != "embedding") {
+    return;
+  }
+  const int64_t rows = encoder.integer("vocab_size", EmbeddingEncoder::kVocabSize);
+  if (rows < ids) {
+    throw encoder.error("vocab_size", fmt::format("expected at least {}, as many as the text has "
+                                                  "ids, got {}",
+                                                  ids, rows));
+  }
+  if (const int64_t known = encoder.integer("padding", 0); known != padding) {
+    throw encoder.error("padding", fmt::format("expected {}, the id of the text's padding, got {}",
+                                               padding, known));
+  }
+}
+
+}  // namespace
 
 TextDecoder::TextDecoder(Options& options)
     : length_(options.integer("length", 40, {1, 1 << 20})), lower_(options.boolean("lower", true)) {
@@ -12,9 +38,11 @@ TextDecoder::TextDecoder(Options& options)
   if (vocabulary.empty()) {
     characters_ = options.choice("tokens", {"words", "characters"}, "words") == "characters";
     hashed_ids_ = options.integer("ids", 30000, {2, 1 << 24});
+    check_encoder(options, hashed_ids_, 0);
     return;
   }
   pieces_ = std::make_unique<const WordPieces>(vocabulary);
+  check_encoder(options, pieces_->size(), pieces_->padding());
   if (length_ < 3) {
     throw options.error("length", "expected at least 3: [CLS], a piece and [SEP]");
   }

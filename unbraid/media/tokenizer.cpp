@@ -24,8 +24,9 @@ void append_utf8(UChar32 character, std::string& text) {
 }
 
 bool is_white(UChar32 character) {
-  return character == '\t' || character == '\n' || character == '\r' ||
-         u_charType(character) == U_SPACE_SEPARATOR;
+  const int8_t type = u_charType(character);
+  return character == '\t' || character == '\n' || character == '\r' || type == U_SPACE_SEPARATOR ||
+         type == U_LINE_SEPARATOR || type == U_PARAGRAPH_SEPARATOR;
 }
 
 bool is_control(UChar32 character) {
@@ -136,19 +137,21 @@ std::vector<std::string> split_characters(const std::string& text, bool lower) {
 
 WordPieces::WordPieces(const std::string& path) {
   std::istringstream lines(read_file(path, kMaxVocabularyBytes));
-  int64_t id = 0;
-  for (std::string line; std::getline(lines, line); ++id) {
+  for (std::string line; std::getline(lines, line); ++size_) {
+    if (size_ == 0 && line.starts_with("\xef\xbb\xbf")) {
+      line.erase(0, 3);
+    }
     if (line.ends_with('\r')) {
       line.pop_back();
     }
-    ids_[line] = id;
+    ids_[line] = size_;
   }
   const auto special = [&](const char* piece) {
     const auto found = ids_.find(piece);
     if (found == ids_.end()) {
       throw DataError(fmt::format(
           "{}: expected a vocabulary of one piece a line with {}, found none among {} lines", path,
-          piece, id));
+          piece, size_));
     }
     return found->second;
   };

@@ -28,6 +28,8 @@ class WordPieces {
   /// cannot be cut, and for one of over 100 characters.
   [[nodiscard]] std::vector<int64_t> ids(const std::vector<std::string>& words) const;
 
+  /// One more than the largest id.
+  [[nodiscard]] int64_t size() const { return size_; }
   [[nodiscard]] int64_t padding() const { return padding_; }
   [[nodiscard]] int64_t start() const { return start_; }  // [CLS]
   [[nodiscard]] int64_t end() const { return end_; }      // [SEP]
@@ -36,6 +38,7 @@ class WordPieces {
   void append(const std::string& word, std::vector<int64_t>& ids) const;
 
   std::unordered_map<std::string, int64_t> ids_;
+  int64_t size_ = 0;
   int64_t padding_;
   int64_t unknown_;
   int64_t start_;

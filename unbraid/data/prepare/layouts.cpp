@@ -270,12 +270,17 @@ Prepared prepare_vggsound(const PrepareOptions& options) {
   std::vector<std::string> fields;
   std::map<std::string, std::pair<std::string, Split>> rows;
   while (csv.next(fields)) {
-    if (fields.size() != 4 || (fields[3] != "train" && fields[3] != "test")) {
-      throw csv.error(csv.line(), "expected clip,start,label,train or test");
+    if (fields.size() != 4 || fields[0].empty() || fields[1].empty() || fields[2].empty() ||
+        fields[1].find_first_not_of("0123456789.") != std::string::npos ||
+        (fields[3] != "train" && fields[3] != "test")) {
+      throw csv.error(csv.line(), "expected clip,start in seconds,label,train or test");
     }
     const std::string clip =
         fmt::format("{}_{:0>6}", fields[0], fields[1].substr(0, fields[1].find('.')));
-    rows[clip] = {fields[2], fields[3] == "train" ? Split::kTrain : Split::kTest};
+    const Split split = fields[3] == "train" ? Split::kTrain : Split::kTest;
+    if (!rows.try_emplace(clip, fields[2], split).second) {
+      prepared.left_out["listed twice"].push_back(clip);
+    }
   }
   sounds.insert(videos.begin(), videos.end());
   images.insert(videos.begin(), videos.end());

@@ -189,8 +189,12 @@ Prepared prepare(const std::string& data_set, const PrepareOptions& options) {
       prepared.samples.begin(), prepared.samples.end(),
       [](const PreparedSample& left, const PreparedSample& right) { return left.id < right.id; });
   if (prepared.samples.empty()) {
-    throw DataError(
-        fmt::format("{}: expected whole clips of {}, found none", options.raw.string(), data_set));
+    std::string reasons;
+    for (const auto& [reason, ids] : prepared.left_out) {
+      reasons += fmt::format("; {}: {}, such as {}", reason, ids.size(), ids.front());
+    }
+    throw DataError(fmt::format("{}: expected whole clips of {}, found none{}",
+                                options.raw.string(), data_set, reasons));
   }
   check_classes(data_set, options, entry->classes, prepared);
   return prepared;

@@ -20,7 +20,7 @@ torch::Tensor EmbeddingEncoder::forward(const torch::Tensor& input) {
 }
 
 EncoderBuilder EmbeddingEncoder::read(Options& options) {
-  const int64_t vocab_size = options.integer("vocab_size", 30000, {2, 1 << 24});
+  const int64_t vocab_size = options.integer("vocab_size", kVocabSize, {2, 1 << 24});
   const int64_t size = options.integer("size", 256, {1, 1 << 16});
   const int64_t padding = options.integer("padding", 0, {0, static_cast<double>(vocab_size - 1)});
   return [=] { return std::make_shared<EmbeddingEncoder>(vocab_size, size, padding); };

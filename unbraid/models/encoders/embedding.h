@@ -8,6 +8,8 @@ namespace unbraid {
 /// zero for a text that is all padding. Parameters: embedding.weight [vocab_size, size].
 class EmbeddingEncoder : public Encoder {
  public:
+  static constexpr int64_t kVocabSize = 30000;
+
   EmbeddingEncoder(int64_t vocab_size, int64_t size, int64_t padding);
   torch::Tensor forward(const torch::Tensor& input) override;
   [[nodiscard]] int64_t feature_size() const override { return embedding_->weight.size(1); }
