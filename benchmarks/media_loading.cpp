@@ -129,7 +129,7 @@ double waiting(const Clips& clips, const std::string& sources, const std::string
   run(
       fmt::format("{0}/unbraid train {1}/recipes/cremad/dgl.toml --out {2} --set data.manifest={3} "
                   "--set data.cache={4} --set data.batch_size=16 --set train.epochs=2 --set "
-                  "data.workers=2 >/dev/null",
+                  "data.workers=2 --set data.drop_last=false >/dev/null",
                   UNBRAID_PROGRAM_DIR, sources, out, clips.file("frames.csv").string(), cache));
   std::ifstream summary(out + "/summary.json");
   const double share = nlohmann::json::parse(summary).at("loader_wait_fraction");
