@@ -6,6 +6,7 @@
 
 #include "unbraid/media/array.h"
 #include "unbraid/media/audio.h"
+#include "unbraid/media/forwarding_decoder.h"
 #include "unbraid/media/image.h"
 #include "unbraid/media/limits.h"
 #include "unbraid/media/text.h"
@@ -31,35 +32,22 @@ constexpr std::array kKinds = {
 };
 
 /// Another decoder, held to limits.
-class LimitedDecoder final : public Decoder {
+class LimitedDecoder final : public ForwardingDecoder {
  public:
   LimitedDecoder(std::shared_ptr<const Decoder> decoder, const DecodeLimits& limits)
-      : decoder_(std::move(decoder)), limits_(limits) {}
+      : ForwardingDecoder(std::move(decoder)), limits_(limits) {}
 
-  [[nodiscard]] std::string resolve(const std::string& cell,
-                                    const std::string& folder) const override {
-    return decoder_->resolve(cell, folder);
-  }
-  void check(const std::string& cell) const override { decoder_->check(cell); }
   [[nodiscard]] torch::Tensor decode(const std::string& cell) const override {
     const DecodeBudget budget(limits_);
-    return decoder_->decode(cell);
-  }
-  [[nodiscard]] torch::Tensor transform(const torch::Tensor& decoded,
-                                        const SampleContext& context) const override {
-    return decoder_->transform(decoded, context);
+    return ForwardingDecoder::decode(cell);
   }
   [[nodiscard]] torch::Tensor load(const std::string& cell,
                                    const SampleContext& context) const override {
     const DecodeBudget budget(limits_);
-    return decoder_->load(cell, context);
-  }
-  [[nodiscard]] std::string cache_key(const std::string& cell) const override {
-    return decoder_->cache_key(cell);
+    return ForwardingDecoder::load(cell, context);
   }
 
  private:
-  std::shared_ptr<const Decoder> decoder_;
   DecodeLimits limits_;
 };
 

@@ -29,11 +29,12 @@ Filter triangles(int64_t inputs, int64_t outputs) {
   const double reach = std::max(step, 1.0);
   const auto centre = [&](int64_t output) { return (static_cast<double>(output) + 0.5) * step; };
   const auto end = [&](int64_t output) {
-    return std::min(inputs, static_cast<int64_t>(centre(output) + reach + 0.5));
+    return std::min(inputs, static_cast<int64_t>(std::lround(centre(output) + reach)));
   };
   Filter filter;
   for (int64_t i = 0; i < outputs; ++i) {
-    filter.firsts.push_back(std::max<int64_t>(0, static_cast<int64_t>(centre(i) - reach + 0.5)));
+    filter.firsts.push_back(
+        std::max<int64_t>(0, static_cast<int64_t>(std::lround(centre(i) - reach))));
     filter.taps = std::max(filter.taps, end(i) - filter.firsts.back());
   }
   filter.weights.resize(static_cast<size_t>(outputs * filter.taps));
@@ -155,11 +156,6 @@ template <int64_t kChannels>
   }
 }
 
-template <int64_t kChannels>
-void resize_anywhere(const Work& work) {
-  resize_inline<kChannels>(work);
-}
-
 #ifdef __x86_64__
 template <int64_t kChannels>
 [[gnu::target("avx2,fma")]] void resize_avx2(const Work& work) {
@@ -175,7 +171,7 @@ void resize(const Work& work) {
     return;
   }
 #endif
-  resize_anywhere<kChannels>(work);
+  resize_inline<kChannels>(work);
 }
 
 }  // namespace

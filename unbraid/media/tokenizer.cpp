@@ -55,18 +55,6 @@ bool is_chinese(UChar32 character) {
   });
 }
 
-void check_utf8(const std::string& text) {
-  const auto size = static_cast<int32_t>(text.size());
-  for (int32_t at = 0; at < size;) {
-    const int32_t start = at;
-    UChar32 character = 0;
-    U8_NEXT(text.data(), at, size, character);
-    if (character < 0) {
-      throw DataError(fmt::format("expected text in UTF-8, byte {} is none", start));
-    }
-  }
-}
-
 // Without accents: each letter is taken apart, its marks are left out.
 icu::UnicodeString without_marks(const icu::UnicodeString& text) {
   UErrorCode failure = U_ZERO_ERROR;
@@ -104,6 +92,18 @@ std::vector<UChar32> characters_of(const std::string& text, bool lower) {
 }
 
 }  // namespace
+
+void check_utf8(const std::string& text) {
+  const auto size = static_cast<int32_t>(text.size());
+  for (int32_t at = 0; at < size;) {
+    const int32_t start = at;
+    UChar32 character = 0;
+    U8_NEXT(text.data(), at, size, character);
+    if (character < 0) {
+      throw DataError(fmt::format("expected text in UTF-8, byte {} is none", start));
+    }
+  }
+}
 
 std::vector<std::string> split_words(const std::string& text, bool lower) {
   std::vector<std::string> words;

@@ -7,6 +7,9 @@
 
 namespace unbraid {
 
+/// Throws DataError when `text` is not UTF-8.
+void check_utf8(const std::string& text);
+
 /// The words of `text` (UTF-8), as BERT cuts them: at white space, around each punctuation mark and
 /// each Chinese character, without control characters; with `lower`, in lower case and without
 /// accents. Throws DataError when the text is not UTF-8.
