@@ -16,6 +16,7 @@ struct EvalArguments {
   std::string run;
   std::string split = "test";
   std::vector<std::string> absent;
+  bool subsets = false;
 };
 
 std::vector<bool> read_absent(const std::vector<std::string>& absent,
@@ -36,6 +37,37 @@ std::vector<bool> read_absent(const std::vector<std::string>& absent,
   return flags;
 }
 
+/// A line for each combination of modalities.
+std::string format_subsets(const std::vector<SubsetScores>& subsets,
+                           const std::vector<std::string>& modalities) {
+  std::vector<std::string> names;
+  size_t width = 24;
+  for (const SubsetScores& subset : subsets) {
+    std::vector<std::string> present;
+    for (size_t m = 0; m < modalities.size(); ++m) {
+      if (subset.present[m]) {
+        present.push_back(modalities[m]);
+      }
+    }
+    names.push_back(fmt::format("{}", fmt::join(present, " + ")));
+    width = std::max(width, names.back().size() + 2);
+  }
+  std::string text = fmt::format("{:<{}}{:>8}{:>10}", "", width, "samples", "loss");
+  for (const auto& [metric, value] : subsets.back().scores.metrics) {
+    text += fmt::format("{:>12}", metric);
+  }
+  for (size_t i = 0; i < subsets.size(); ++i) {
+    text += fmt::format("\n{:<{}}{:>8}", names[i], width, subsets[i].samples);
+    if (subsets[i].samples > 0) {
+      text += fmt::format("{:>10.4f}", subsets[i].scores.loss);
+    }
+    for (const auto& [metric, value] : subsets[i].scores.metrics) {
+      text += fmt::format("{:>12.4f}", value);
+    }
+  }
+  return text + "\n";
+}
+
 void run(const EvalArguments& arguments) {
   const RunDirectory directory = RunDirectory::open(arguments.run);
   const Recipe recipe =
@@ -46,6 +78,13 @@ void run(const EvalArguments& arguments) {
   const auto data = open_required_split(recipe, manifest, split, recipe.open_cache());
   MultimodalModel model = recipe.build_model();
   const RunState state = directory.load("best", *model, nullptr);
+  if (arguments.subsets) {
+    std::cout << fmt::format(
+        "{}, epoch {}\n{}", arguments.split, state.epoch,
+        format_subsets(evaluate_subsets(*model, *recipe.task, data, recipe.settings),
+                       recipe.modality_names()));
+    return;
+  }
   const Evaluation evaluation = evaluate(*model, *recipe.task, data, recipe.settings, absent);
   const size_t skipped = evaluation.skipped.size() + data->dropped().size();
   std::cout << fmt::format("{}, epoch {}, {} samples{}\n{}\nfused: {}", arguments.split,
@@ -67,6 +106,10 @@ void add_eval(CLI::App& app) {
                    "Evaluate as if this modality did not exist; may be repeated")
       ->take_all()
       ->expected(1);
+  command
+      ->add_flag("--subsets", arguments->subsets,
+                 "Evaluate every combination of modalities instead")
+      ->excludes("--absent");
   command->callback([arguments] { run(*arguments); });
 }
 

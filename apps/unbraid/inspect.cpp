@@ -51,6 +51,9 @@ struct Statistics {
   }
 
   [[nodiscard]] std::string line() const {
+    if (shapes.empty()) {
+      return "missing in all of them";
+    }
     const double mean = sum / count;
     const double deviation = std::sqrt(std::max(0.0, sum_of_squares / count - mean * mean));
     std::string all;
@@ -99,16 +102,7 @@ std::string missing_table(const Manifest& manifest, const std::vector<std::strin
     text += fmt::format("{:<24}{:>8}{:>8}{:>8}\n", modalities[m], missing[m][0], missing[m][1],
                         missing[m][2]);
   }
-  return text + "Samples with a missing modality are not shown, and cannot be trained on yet.\n";
-}
-
-std::shared_ptr<const Manifest> complete_rows(const Manifest& manifest) {
-  auto complete = std::make_shared<Manifest>(manifest);
-  std::erase_if(complete->rows, [](const ManifestRow& row) {
-    return std::any_of(row.cells.begin(), row.cells.end(),
-                       [](const std::string& cell) { return cell.empty(); });
-  });
-  return complete;
+  return text;
 }
 
 std::vector<size_t> random_order(size_t size, uint64_t seed) {
@@ -120,7 +114,7 @@ std::vector<size_t> random_order(size_t size, uint64_t seed) {
 
 /// Low frequencies at the bottom, as spectrograms are drawn.
 torch::Tensor as_drawn(const torch::Tensor& input, const std::string& kind) {
-  return kind == "audio" && input.dim() == 3 ? input.flip(1) : input;
+  return kind == "audio" && input.defined() && input.dim() == 3 ? input.flip(1) : input;
 }
 
 void run(const InspectArguments& arguments) {
@@ -131,8 +125,7 @@ void run(const InspectArguments& arguments) {
   std::cout << fmt::format("{}: {} samples\n{}{}", manifest->path, manifest->rows.size(),
                            label_table(*manifest),
                            missing_table(*manifest, recipe.modality_names()));
-  const auto data =
-      open_required_split(recipe, complete_rows(*manifest), split, recipe.open_cache());
+  const auto data = open_required_split(recipe, manifest, split, recipe.open_cache());
   const bool training = split == Split::kTrain;
   std::vector<Statistics> statistics(recipe.modalities.size());
   std::vector<std::vector<torch::Tensor>> rows;
@@ -161,7 +154,9 @@ void run(const InspectArguments& arguments) {
       ids.push_back(data->id(index));
     }
     for (size_t m = 0; m < sample.inputs.size(); ++m) {
-      statistics[m].add(sample.inputs[m]);
+      if (sample.inputs[m].defined()) {
+        statistics[m].add(sample.inputs[m]);
+      }
       if (shown) {
         rows.back().push_back(as_drawn(sample.inputs[m], recipe.modalities[m].kind));
       }

@@ -9,17 +9,48 @@
 namespace unbraid {
 namespace {
 
-/// The first sample that can be read.
-Sample first_sample(const DataSet& split, bool skip_damaged) {
-  for (size_t index = 0;; ++index) {
-    try {
-      return split.get(index, 0, false);
-    } catch (const DataError&) {
-      if (!skip_damaged || index + 1 == split.size()) {
-        throw;
+/// The first input of each modality that can be read, as one sample.
+Sample first_inputs(const ManifestDataSet& split, const Recipe& recipe) {
+  Sample first;
+  first.inputs.resize(recipe.modalities.size());
+  for (size_t m = 0; m < first.inputs.size(); ++m) {
+    std::string reason = "none has a cell for it";
+    for (size_t index = 0; index < split.size() && !first.inputs[m].defined(); ++index) {
+      if (!split.has(index, m)) {
+        continue;
+      }
+      try {
+        const Sample sample = split.get(index, 0, false);
+        for (size_t other = m; other < first.inputs.size(); ++other) {
+          if (!first.inputs[other].defined()) {
+            first.inputs[other] = sample.inputs[other];
+          }
+        }
+      } catch (const DataError& error) {
+        if (!recipe.settings.skip_damaged) {
+          throw;
+        }
+        reason = error.what();
+      }
+    }
+    if (!first.inputs[m].defined()) {
+      throw DataError(fmt::format("expected training samples with the modality {}: {}",
+                                  recipe.modalities[m].name, reason));
+    }
+  }
+  return first;
+}
+
+/// Whether some batch may hold a single sample of some modality.
+bool lacks_modalities(const ManifestDataSet& split, size_t modalities) {
+  for (size_t index = 0; index < split.size(); ++index) {
+    for (size_t m = 0; m < modalities; ++m) {
+      if (!split.has(index, m)) {
+        return true;
       }
     }
   }
+  return false;
 }
 
 /// Samples in the smallest batch of an epoch of training.
@@ -49,11 +80,13 @@ void check_model(MultimodalModelImpl& model, const Recipe& recipe, const Sample&
       features[m] = model.encode(m, input);
     } catch (const c10::Error& error) {
       const std::string what = error.what_without_backtrace();
-      throw RecipeError(fmt::format(
-          "{}: modalities.{}.encoder: does not take {} of the shape [{}]: {}", recipe.name,
-          model.name(m),
-          single ? "samples one by one (see data.batch_size and data.drop_last)" : "samples",
-          fmt::join(sample.inputs[m].sizes(), ", "), what.substr(0, what.find('\n'))));
+      throw RecipeError(
+          fmt::format("{}: modalities.{}.encoder: does not take {} of the shape [{}]: {}",
+                      recipe.name, model.name(m),
+                      single ? "samples one by one, as a batch may hold them (see data.batch_size, "
+                               "data.drop_last and missing modalities)"
+                             : "samples",
+                      fmt::join(sample.inputs[m].sizes(), ", "), what.substr(0, what.find('\n'))));
     }
   }
   model.fuse(features);
@@ -82,8 +115,9 @@ TrainingParts open_parts(const Recipe& recipe, const std::shared_ptr<TensorCache
   const auto train = open_required_split(recipe, manifest, Split::kTrain, cache);
   const auto val = open_required_split(recipe, manifest, Split::kVal, cache);
   const auto test = recipe.open_split(manifest, Split::kTest, cache);
-  const bool single = smallest_batch(recipe, *manifest, static_cast<int64_t>(train->size())) == 1;
-  const Sample first = first_sample(*train, recipe.settings.skip_damaged);
+  const bool single = smallest_batch(recipe, *manifest, static_cast<int64_t>(train->size())) == 1 ||
+                      lacks_modalities(*train, recipe.modalities.size());
+  const Sample first = first_inputs(*train, recipe);
   TrainingParts parts{.model = recipe.build_model(),
                       .task = recipe.task,
                       .method = recipe.method,

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "unbraid/core/presence.h"
 #include "unbraid/core/torch.h"
 
 namespace unbraid {
@@ -18,7 +19,8 @@ struct SkippedSample {
 
 /// B samples, stacked; without tensors when there are none.
 struct Batch {
-  ModalityTensors inputs;  // each [B, …], float
+  ModalityTensors inputs;  // each [B_m, …], float: of the samples that have it; undefined: none
+  Presence presence;       // who has what
   torch::Tensor target;    // [B, …], as the task wants it
   std::vector<std::string> ids;
   std::vector<SkippedSample> skipped;  // would have been in it

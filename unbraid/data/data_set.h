@@ -11,7 +11,7 @@ namespace unbraid {
 
 /// One sample, ready for the encoders.
 struct Sample {
-  ModalityTensors inputs;  // by modality, without the batch dimension
+  ModalityTensors inputs;  // by modality, without the batch dimension; undefined: it has none
   torch::Tensor target;
 };
 

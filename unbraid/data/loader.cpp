@@ -38,24 +38,43 @@ void use_one_thread() {
 }
 
 std::string shape_of(const torch::Tensor& tensor) {
-  return tensor.defined() ? fmt::format("{} [{}]", torch::toString(tensor.scalar_type()),
-                                        fmt::join(tensor.sizes(), ", "))
-                          : "nothing";
+  return fmt::format("{} [{}]", torch::toString(tensor.scalar_type()),
+                     fmt::join(tensor.sizes(), ", "));
 }
 
-// `tensors` in one, the new dimension first; `what` names them in an error.
-torch::Tensor stacked(const torch::TensorList& tensors, const std::vector<std::string>& ids,
-                      const std::string& what) {
+// Those of `tensors` that are defined, stacked; undefined when none is. `what` names them in
+// errors.
+torch::Tensor stacked(const std::vector<torch::Tensor>& tensors,
+                      const std::vector<std::string>& ids, const std::string& what) {
+  std::vector<torch::Tensor> defined;
+  size_t first = 0;
   for (size_t i = 0; i < tensors.size(); ++i) {
-    const bool same = tensors[i].defined() && tensors[0].defined() &&
-                      tensors[i].sizes() == tensors[0].sizes() &&
-                      tensors[i].dtype() == tensors[0].dtype();
-    if (!same) {
+    if (!tensors[i].defined()) {
+      continue;
+    }
+    first = defined.empty() ? i : first;
+    if (tensors[i].sizes() != tensors[first].sizes() ||
+        tensors[i].dtype() != tensors[first].dtype()) {
       throw DataError(fmt::format("{} has the shape {} in sample '{}', but {} in sample '{}'", what,
-                                  shape_of(tensors[0]), ids[0], shape_of(tensors[i]), ids[i]));
+                                  shape_of(tensors[first]), ids[first], shape_of(tensors[i]),
+                                  ids[i]));
+    }
+    defined.push_back(tensors[i]);
+  }
+  return defined.empty() ? torch::Tensor() : torch::stack(defined);
+}
+
+// [B, M] bool.
+torch::Tensor presence_of(const std::vector<Sample>& samples, size_t modalities) {
+  torch::Tensor mask = torch::empty(
+      {static_cast<int64_t>(samples.size()), static_cast<int64_t>(modalities)}, torch::kBool);
+  bool* cell = mask.data_ptr<bool>();
+  for (const Sample& sample : samples) {
+    for (const torch::Tensor& input : sample.inputs) {
+      *cell++ = input.defined();
     }
   }
-  return torch::stack(tensors);
+  return mask;
 }
 
 Batch assembled(const std::vector<Sample>& samples, std::vector<std::string> ids) {
@@ -69,6 +88,14 @@ Batch assembled(const std::vector<Sample>& samples, std::vector<std::string> ids
                                   modalities, ids[i], samples[i].inputs.size()));
     }
   }
+  for (size_t i = 0; i < samples.size(); ++i) {
+    const auto& inputs = samples[i].inputs;
+    if (!samples[i].target.defined() ||
+        std::none_of(inputs.begin(), inputs.end(), [](const auto& x) { return x.defined(); })) {
+      throw DataError(fmt::format("sample '{}' has no {}", ids[i],
+                                  samples[i].target.defined() ? "input" : "target"));
+    }
+  }
   Batch batch;
   std::vector<torch::Tensor> column(samples.size());
   for (size_t m = 0; m < modalities; ++m) {
@@ -76,6 +103,7 @@ Batch assembled(const std::vector<Sample>& samples, std::vector<std::string> ids
                    [m](const Sample& sample) { return sample.inputs[m]; });
     batch.inputs.push_back(stacked(column, ids, fmt::format("input {}", m + 1)));
   }
+  batch.presence = Presence(presence_of(samples, modalities));
   std::transform(samples.begin(), samples.end(), column.begin(),
                  [](const Sample& sample) { return sample.target; });
   batch.target = stacked(column, ids, "the target");

@@ -53,13 +53,15 @@ ManifestDataSet::ManifestDataSet(
 
 void ManifestDataSet::check_cells(const ManifestRow& row) const {
   for (size_t m = 0; m < modalities_.size(); ++m) {
-    const std::string place = place_of(row) + modalities_[m].name + ": ";
-    if (row.cells[m].empty()) {
-      throw DataError(place +
-                      "the cell is empty; samples without a modality are not supported yet");
+    if (!row.cells[m].empty()) {
+      at_place(place_of(row) + modalities_[m].name + ": ",
+               [&] { modalities_[m].decoder->check(resolved_cell(row, m)); });
     }
-    at_place(place, [&] { modalities_[m].decoder->check(resolved_cell(row, m)); });
   }
+}
+
+bool ManifestDataSet::has(size_t index, size_t modality) const {
+  return !samples_.at(index).row->cells.at(modality).empty();
 }
 
 const std::string& ManifestDataSet::id(size_t index) const { return samples_.at(index).row->id; }
@@ -69,7 +71,11 @@ Sample ManifestDataSet::get(size_t index, uint64_t epoch, bool training) const {
   const ManifestRow& row = *entry.row;
   Sample sample;
   sample.target = entry.target;
+  sample.inputs.resize(modalities_.size());
   for (size_t m = 0; m < modalities_.size(); ++m) {
+    if (row.cells[m].empty()) {
+      continue;
+    }
     const DataModality& modality = modalities_[m];
     const SampleContext context{.seed = seed_,
                                 .epoch = epoch,
@@ -77,8 +83,8 @@ Sample ManifestDataSet::get(size_t index, uint64_t epoch, bool training) const {
                                 .modality = modality.name,
                                 .training = training};
     at_place(place_of(row) + modality.name + ": ", [&] {
-      sample.inputs.push_back(modality.decoder->load(resolved_cell(row, m), context));
-      check_shape(sample.inputs.back(), m);
+      sample.inputs[m] = modality.decoder->load(resolved_cell(row, m), context);
+      check_shape(sample.inputs[m], m);
     });
   }
   return sample;
@@ -87,6 +93,7 @@ Sample ManifestDataSet::get(size_t index, uint64_t epoch, bool training) const {
 void ManifestDataSet::expect_shapes_of(const Sample& sample) {
   shapes_.clear();
   for (const torch::Tensor& input : sample.inputs) {
+    TORCH_CHECK(input.defined(), "[data] expected a sample with every modality");
     shapes_.push_back(input.sizes().vec());
   }
 }

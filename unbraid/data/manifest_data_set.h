@@ -22,9 +22,10 @@ struct DataModality {
 class ManifestDataSet final : public DataSet {
  public:
   /// `modalities` in the order of the rows' cells; `target` turns a label into a tensor or throws
-  /// DataError. Checks every row: throws DataError "manifest.csv:17: …" for an empty cell, a cell
-  /// that its decoder refuses, or a label that `target` refuses; with `skip_damaged`, a row whose
-  /// cell is refused is dropped instead. Decodes nothing.
+  /// DataError. Checks every row: throws DataError "manifest.csv:17: …" for a cell that its
+  /// decoder refuses, or a label that `target` refuses; with `skip_damaged`, a row whose cell is
+  /// refused is dropped instead. In a sample with an empty cell that modality is missing. Decodes
+  /// nothing.
   ManifestDataSet(std::shared_ptr<const Manifest> manifest, Split split,
                   std::vector<DataModality> modalities,
                   const std::function<torch::Tensor(const std::string& label)>& target,
@@ -37,6 +38,7 @@ class ManifestDataSet final : public DataSet {
   [[nodiscard]] size_t size() const override { return samples_.size(); }
   [[nodiscard]] const std::vector<SkippedSample>& dropped() const override { return dropped_; }
   [[nodiscard]] const std::string& id(size_t index) const override;
+  [[nodiscard]] bool has(size_t index, size_t modality) const;
   /// Throws DataError "manifest.csv:17: audio: …" when a cell cannot be decoded.
   [[nodiscard]] Sample get(size_t index, uint64_t epoch, bool training) const override;
 

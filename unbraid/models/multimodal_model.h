@@ -32,7 +32,8 @@ std::shared_ptr<torch::nn::Module> module_pointer(const M& module) {
 ///  - an encoder has `Tensor forward(Tensor input)`; its feature goes to the fusion module as it
 ///  is;
 ///  - a fusion module has `Tensor forward(ModalityTensors features)`, where an undefined feature
-///    means that this modality is absent.
+///    means that this modality is absent. Samples that differ in what they have go through it in
+///    groups that do not, unless it has `forward(features, Presence)` as unbraid::Fusion has it.
 class MultimodalModelImpl : public torch::nn::Module {
  public:
   MultimodalModelImpl() : encoders_(std::make_shared<torch::nn::Module>()) {
@@ -52,17 +53,25 @@ class MultimodalModelImpl : public torch::nn::Module {
   template <typename M>
   void set_fusion(M fusion) {
     fusion_ = register_module("fusion", detail::module_pointer(fusion));
-    fuse_ = [fusion](const ModalityTensors& features) mutable -> torch::Tensor {
-      return fusion->forward(features);
+    fuse_ = [fusion](const ModalityTensors& features,
+                     const Presence& presence) mutable -> torch::Tensor {
+      if constexpr (requires { fusion->forward(features, presence); }) {
+        return fusion->forward(spread(features, presence), presence);
+      } else {
+        return in_groups(features, presence, [&](const ModalityTensors& group) -> torch::Tensor {
+          return fusion->forward(group);
+        });
+      }
     };
   }
 
-  /// The fused output; an undefined input: that modality is absent.
-  torch::Tensor forward(const ModalityTensors& inputs);
+  /// The fused output; an undefined input: that modality is absent. Where `presence` says that
+  /// some samples lack a modality, its input holds the others alone.
+  torch::Tensor forward(const ModalityTensors& inputs, const Presence& presence = Presence());
   /// The feature of modality m.
   torch::Tensor encode(size_t modality, const torch::Tensor& input);
-  /// The output for `features`, undefined ones being absent.
-  torch::Tensor fuse(const ModalityTensors& features);
+  /// The output for `features`, undefined ones being absent, of the samples that have them.
+  torch::Tensor fuse(const ModalityTensors& features, const Presence& presence = Presence());
   /// The unimodal view: the output with every modality but m absent.
   torch::Tensor alone(size_t modality, const torch::Tensor& feature);
 
@@ -82,10 +91,16 @@ class MultimodalModelImpl : public torch::nn::Module {
     std::function<torch::Tensor(const torch::Tensor&)> encode;
   };
 
+  using Fuse = std::function<torch::Tensor(const ModalityTensors&)>;
+
+  static ModalityTensors spread(const ModalityTensors& features, const Presence& presence);
+  static torch::Tensor in_groups(const ModalityTensors& features, const Presence& presence,
+                                 const Fuse& fuse);
+
   std::shared_ptr<torch::nn::Module> encoders_;
   std::vector<Modality> modalities_;
   std::shared_ptr<torch::nn::Module> fusion_;
-  std::function<torch::Tensor(const ModalityTensors&)> fuse_;
+  std::function<torch::Tensor(const ModalityTensors&, const Presence&)> fuse_;
 };
 TORCH_MODULE(MultimodalModel);
 

@@ -73,9 +73,10 @@ struct LossPass {
 
 class RoutedStep {
  public:
-  RoutedStep(MultimodalModelImpl& model, const LossFunction& loss, const GradientRoute& route,
-             double scale)
+  RoutedStep(MultimodalModelImpl& model, const Presence& presence, const PresentLossFunction& loss,
+             const GradientRoute& route, double scale)
       : model_(model),
+        presence_(presence),
         loss_(loss),
         route_(route),
         scale_(scale),
@@ -132,22 +133,22 @@ class RoutedStep {
     features[m] = features_[m];
     const KeptBuffers kept(model_.fusion(), route_.unimodal_to_fusion == 0);
     const LossPass pass =
-        backward_fusion(features, route_.unimodal_to_fusion, route_.unimodal_to_encoder);
+        backward_fusion(features, m, route_.unimodal_to_fusion, route_.unimodal_to_encoder);
     result.output_alone[m] = pass.output;
     result.loss_alone[m] = pass.loss;
   }
 
   void multimodal(RoutedResult& result) {
-    const LossPass pass =
-        backward_fusion(features_, route_.multimodal_to_fusion, route_.multimodal_to_encoder);
+    const LossPass pass = backward_fusion(features_, std::nullopt, route_.multimodal_to_fusion,
+                                          route_.multimodal_to_encoder);
     result.output = pass.output;
     result.loss = pass.loss;
   }
 
-  /// Runs the fusion module and the loss on `features`, adds to the fusion's gradients and notes
-  /// the weighted gradients of the features.
-  LossPass backward_fusion(const ModalityTensors& features, double fusion_weight,
-                           const ModalityWeights& encoder_weights) {
+  /// Runs the fusion module and the loss on `features` (of modality `only`, or all), adds to the
+  /// fusion's gradients and notes the weighted gradients of the features.
+  LossPass backward_fusion(const ModalityTensors& features, std::optional<size_t> only,
+                           double fusion_weight, const ModalityWeights& encoder_weights) {
     const CutParameters cut(model_.fusion(), fusion_weight == 0);
     ModalityTensors leaves(features.size());
     std::vector<torch::Tensor> targets;
@@ -162,9 +163,9 @@ class RoutedStep {
         }
       }
     }
-    const torch::Tensor output = model_.fuse(leaves);
+    const torch::Tensor output = model_.fuse(leaves, only ? Presence() : presence_);
     clear_autocast_cache();
-    const torch::Tensor loss = loss_(output);
+    const torch::Tensor loss = loss_(output, only);
     if (loss.requires_grad() && !targets.empty()) {
       // The engine scales the fusion's gradients; those of the small features are scaled after it.
       const double seed = scale_ * (fusion_weight != 0 ? fusion_weight : 1.0);
@@ -192,7 +193,8 @@ class RoutedStep {
   }
 
   MultimodalModelImpl& model_;
-  const LossFunction& loss_;
+  const Presence& presence_;
+  const PresentLossFunction& loss_;
   const GradientRoute& route_;
   double scale_;
   std::vector<torch::Tensor> fusion_parameters_;
@@ -205,10 +207,19 @@ class RoutedStep {
 
 RoutedResult routed_backward(MultimodalModelImpl& model, const ModalityTensors& inputs,
                              const LossFunction& loss, const GradientRoute& route, double scale) {
+  return routed_backward(
+      model, inputs, Presence(),
+      [&](const torch::Tensor& output, std::optional<size_t> /*only*/) { return loss(output); },
+      route, scale);
+}
+
+RoutedResult routed_backward(MultimodalModelImpl& model, const ModalityTensors& inputs,
+                             const Presence& presence, const PresentLossFunction& loss,
+                             const GradientRoute& route, double scale) {
   route.check(model.size());
   TORCH_CHECK(inputs.size() == model.size(), "[routed_backward] expected ", model.size(),
               " inputs, got ", inputs.size());
-  return RoutedStep(model, loss, route, scale).run(inputs);
+  return RoutedStep(model, presence, loss, route, scale).run(inputs);
 }
 
 }  // namespace unbraid

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 
 #include "unbraid/core/batch.h"
 #include "unbraid/models/multimodal_model.h"
@@ -12,12 +13,17 @@ namespace unbraid {
 /// each unimodal one.
 using LossFunction = std::function<torch::Tensor(const torch::Tensor& output)>;
 
+/// The same where samples lack modalities: `only` is the modality whose unimodal loss is asked for,
+/// `output` then being of the samples that have it; none for the multimodal loss, of all samples.
+using PresentLossFunction =
+    std::function<torch::Tensor(const torch::Tensor& output, std::optional<size_t> only)>;
+
 /// What a routed backward pass computed on its way, without graph. Undefined where the route had no
 /// use for it.
 struct RoutedResult {
   torch::Tensor output;          // of the fusion module on all features
   torch::Tensor loss;            // multimodal, a scalar
-  ModalityTensors output_alone;  // by modality
+  ModalityTensors output_alone;  // by modality, of the samples that have it
   ModalityTensors loss_alone;    // by modality, scalars
 };
 
@@ -34,5 +40,12 @@ struct RoutedResult {
 RoutedResult routed_backward(MultimodalModelImpl& model, const ModalityTensors& inputs,
                              const LossFunction& loss, const GradientRoute& route,
                              double scale = 1.0);
+
+/// The same for samples of which some lack a modality: `inputs[m]` holds those that have m, as
+/// `presence` says. An absent modality adds no unimodal loss for its sample: the unimodal loss is
+/// that of the samples which have the modality.
+RoutedResult routed_backward(MultimodalModelImpl& model, const ModalityTensors& inputs,
+                             const Presence& presence, const PresentLossFunction& loss,
+                             const GradientRoute& route, double scale = 1.0);
 
 }  // namespace unbraid

@@ -47,6 +47,34 @@ std::unique_ptr<Metrics> Classification::metrics() const {
   return std::make_unique<ClassificationMetrics>(options_.classes);
 }
 
+std::string Classification::class_name(int64_t index) const {
+  return options_.class_names.empty() ? std::to_string(index)
+                                      : options_.class_names.at(static_cast<size_t>(index));
+}
+
+std::vector<std::string> Classification::prediction_columns() const {
+  std::vector<std::string> columns = {"prediction"};
+  for (int64_t index = 0; index < options_.classes; ++index) {
+    columns.push_back("p_" + class_name(index));
+  }
+  return columns;
+}
+
+std::vector<std::vector<std::string>> Classification::predictions(
+    const torch::Tensor& output) const {
+  const torch::Tensor probabilities = output.detach().cpu().to(torch::kDouble).softmax(1);
+  const torch::Tensor best = probabilities.argmax(1);
+  const auto cells = probabilities.accessor<double, 2>();
+  std::vector<std::vector<std::string>> rows;
+  for (int64_t sample = 0; sample < cells.size(0); ++sample) {
+    rows.push_back({class_name(best[sample].item<int64_t>())});
+    for (int64_t index = 0; index < cells.size(1); ++index) {
+      rows.back().push_back(fmt::format("{:.6f}", cells[sample][index]));
+    }
+  }
+  return rows;
+}
+
 std::shared_ptr<const Task> Classification::read(Options& options) {
   ClassificationOptions read;
   if (options.is_integer("classes") || !options.has("classes")) {

@@ -22,10 +22,16 @@ class Classification : public Task {
   [[nodiscard]] torch::Tensor loss(const torch::Tensor& output,
                                    const torch::Tensor& target) const override;
   [[nodiscard]] std::unique_ptr<Metrics> metrics() const override;
+  /// "prediction", the class, and the probability of each class as "p_<class>".
+  [[nodiscard]] std::vector<std::string> prediction_columns() const override;
+  [[nodiscard]] std::vector<std::vector<std::string>> predictions(
+      const torch::Tensor& output) const override;
 
   static std::shared_ptr<const Task> read(Options& options);
 
  private:
+  [[nodiscard]] std::string class_name(int64_t index) const;
+
   ClassificationOptions options_;
 };
 

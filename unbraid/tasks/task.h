@@ -36,6 +36,11 @@ class Task {
   [[nodiscard]] virtual torch::Tensor loss(const torch::Tensor& output,
                                            const torch::Tensor& target) const = 0;
   [[nodiscard]] virtual std::unique_ptr<Metrics> metrics() const = 0;
+  /// Columns that tell a person what an output says, the prediction first.
+  [[nodiscard]] virtual std::vector<std::string> prediction_columns() const = 0;
+  /// Their cells, for each sample of `output` [B, outputs()].
+  [[nodiscard]] virtual std::vector<std::vector<std::string>> predictions(
+      const torch::Tensor& output) const = 0;
 };
 
 /// Reads `type` and its keys from a recipe's [task] table.

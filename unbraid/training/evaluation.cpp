@@ -1,5 +1,8 @@
 #include "unbraid/training/evaluation.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "unbraid/core/autocast.h"
 #include "unbraid/core/error.h"
 #include "unbraid/core/stop.h"
@@ -7,6 +10,8 @@
 
 namespace unbraid {
 namespace {
+
+constexpr size_t kMostModalitiesOfSubsets = 12;
 
 /// Collects the scores of one output.
 class Scorer {
@@ -20,8 +25,11 @@ class Scorer {
     metrics_->update(output, target);
   }
 
+  [[nodiscard]] size_t samples() const { return static_cast<size_t>(samples_); }
+  /// Empty without samples.
   [[nodiscard]] Scores scores() const {
-    return {loss_ / samples_, metrics_->values(), metrics_->details()};
+    return samples_ == 0 ? Scores()
+                         : Scores{loss_ / samples_, metrics_->values(), metrics_->details()};
   }
 
  private:
@@ -29,6 +37,38 @@ class Scorer {
   std::unique_ptr<Metrics> metrics_;
   double loss_ = 0;
   double samples_ = 0;
+};
+
+/// Scores the fused output of some of the modalities, for the samples that have one of them.
+class SubsetScorer {
+ public:
+  SubsetScorer(const Task& task, std::vector<bool> kept) : scorer_(task), kept_(std::move(kept)) {}
+
+  void add(MultimodalModelImpl& model, const Batch& batch, const ModalityTensors& features) {
+    ModalityTensors left(features.size());
+    bool any = false;
+    for (size_t m = 0; m < features.size(); ++m) {
+      if (kept_[m] && features[m].defined()) {
+        left[m] = features[m];
+        any = true;
+      }
+    }
+    if (!any) {
+      return;
+    }
+    const torch::Tensor rows = batch.presence.samples_with(kept_);
+    scorer_.add(model.fuse(left, batch.presence.only(kept_)),
+                rows.defined() ? batch.target.index_select(0, rows.to(batch.target.device()))
+                               : batch.target);
+  }
+
+  [[nodiscard]] size_t samples() const { return scorer_.samples(); }
+  [[nodiscard]] Scores scores() const { return scorer_.scores(); }
+  [[nodiscard]] const std::vector<bool>& kept() const { return kept_; }
+
+ private:
+  Scorer scorer_;
+  std::vector<bool> kept_;
 };
 
 }  // namespace
@@ -43,9 +83,11 @@ Batch to_device(Batch batch, torch::Device device) {
   return batch;
 }
 
-Evaluation evaluate(MultimodalModelImpl& model, const Task& task,
-                    const std::shared_ptr<const DataSet>& data, const TrainingSettings& settings,
-                    const std::vector<bool>& absent) {
+std::vector<SkippedSample> for_each_encoded(
+    MultimodalModelImpl& model, const std::shared_ptr<const DataSet>& data,
+    const TrainingSettings& settings,
+    const std::function<void(const Batch& batch, const ModalityTensors& features)>& use,
+    const std::vector<bool>& absent) {
   const torch::NoGradGuard no_grad;
   const AutocastGuard precision(settings.device.type(), settings.bf16);
   model.eval();
@@ -53,40 +95,91 @@ Evaluation evaluate(MultimodalModelImpl& model, const Task& task,
                        .workers = settings.workers,
                        .skip_damaged = settings.skip_damaged,
                        .seed = settings.seed});
-  Scorer fused(task);
-  std::vector<Scorer> alone;
-  for (size_t m = 0; m < model.size(); ++m) {
-    alone.emplace_back(task);
-  }
-  const auto present = [&](size_t m) { return m >= absent.size() || !absent[m]; };
   loader.start(0);
-  Evaluation result;
+  std::vector<SkippedSample> skipped;
   while (auto next = loader.next()) {
     throw_if_stopped();
-    result.skipped.insert(result.skipped.end(), next->skipped.begin(), next->skipped.end());
+    skipped.insert(skipped.end(), next->skipped.begin(), next->skipped.end());
     if (next->size() == 0) {
       continue;
     }
     const Batch batch = to_device(std::move(*next), settings.device);
     ModalityTensors features(model.size());
     for (size_t m = 0; m < model.size(); ++m) {
-      if (present(m)) {
+      if (batch.inputs[m].defined() && (m >= absent.size() || !absent[m])) {
         features[m] = model.encode(m, batch.inputs[m]);
-        alone[m].add(model.alone(m, features[m]), batch.target);
       }
     }
-    fused.add(model.fuse(features), batch.target);
-    result.samples += static_cast<size_t>(batch.size());
+    use(batch, features);
   }
+  return skipped;
+}
+
+Evaluation evaluate(MultimodalModelImpl& model, const Task& task,
+                    const std::shared_ptr<const DataSet>& data, const TrainingSettings& settings,
+                    const std::vector<bool>& absent) {
+  std::vector<bool> kept(model.size(), true);
+  for (size_t m = 0; m < absent.size(); ++m) {
+    kept.at(m) = !absent[m];
+  }
+  SubsetScorer fused(task, kept);
+  std::vector<Scorer> alone;
+  for (size_t m = 0; m < model.size(); ++m) {
+    alone.emplace_back(task);
+  }
+  Evaluation result;
+  result.skipped = for_each_encoded(
+      model, data, settings,
+      [&](const Batch& batch, const ModalityTensors& features) {
+        for (size_t m = 0; m < model.size(); ++m) {
+          if (features[m].defined()) {
+            alone[m].add(model.alone(m, features[m]), batch.presence.pack(batch.target, m));
+          }
+        }
+        fused.add(model, batch, features);
+      },
+      absent);
+  result.samples = fused.samples();
   if (result.samples == 0) {
-    throw DataError("expected samples to evaluate, none can be read: " +
-                    result.skipped.front().reason);
+    throw DataError("expected samples to evaluate, " +
+                    (result.skipped.empty()
+                         ? std::string("all lack the modalities that are left")
+                         : "none can be read: " + result.skipped.front().reason));
   }
   result.fused = fused.scores();
-  for (size_t m = 0; m < model.size(); ++m) {
-    result.alone.push_back(present(m) ? alone[m].scores() : Scores());
+  for (const Scorer& scorer : alone) {
+    result.alone.push_back(scorer.scores());
   }
   return result;
+}
+
+std::vector<SubsetScores> evaluate_subsets(MultimodalModelImpl& model, const Task& task,
+                                           const std::shared_ptr<const DataSet>& data,
+                                           const TrainingSettings& settings) {
+  TORCH_CHECK(model.size() <= kMostModalitiesOfSubsets, "[evaluate_subsets] expected at most ",
+              kMostModalitiesOfSubsets, " modalities, got ", model.size());
+  std::vector<SubsetScorer> scorers;
+  for (size_t count = 1; count <= model.size(); ++count) {
+    std::vector<bool> kept(model.size(), false);
+    std::fill_n(kept.begin(), count, true);
+    do {
+      scorers.emplace_back(task, kept);
+    } while (std::prev_permutation(kept.begin(), kept.end()));
+  }
+  const auto skipped = for_each_encoded(model, data, settings,
+                                        [&](const Batch& batch, const ModalityTensors& features) {
+                                          for (SubsetScorer& scorer : scorers) {
+                                            scorer.add(model, batch, features);
+                                          }
+                                        });
+  if (scorers.back().samples() == 0) {
+    throw DataError("expected samples to evaluate, none can be read: " + skipped.front().reason);
+  }
+  std::vector<SubsetScores> subsets;
+  for (const SubsetScorer& scorer : scorers) {
+    subsets.push_back({scorer.kept(), scorer.scores(), scorer.samples()});
+  }
+  return subsets;
 }
 
 }  // namespace unbraid

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <functional>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -27,12 +29,34 @@ struct Evaluation {
   std::vector<SkippedSample> skipped;  // that could not be
 };
 
-/// Evaluates every sample of `data` once, in eval mode and without augmentation. `absent[m]`: as if
-/// modality m did not exist. Leaves the model in eval mode. Stops at the next batch when asked to
-/// (core/stop.h).
+/// Evaluates every sample of `data` once, in eval mode and without augmentation. Each modality
+/// alone is scored on the samples that have it. `absent[m]`: as if modality m did not exist;
+/// samples that have no other are then not among the `samples`. Leaves the model in eval mode.
+/// Stops at the next batch when asked to (core/stop.h). Throws DataError when no sample is left.
 Evaluation evaluate(MultimodalModelImpl& model, const Task& task,
                     const std::shared_ptr<const DataSet>& data, const TrainingSettings& settings,
                     const std::vector<bool>& absent = {});
+
+/// The fused output of a model that is given some of its modalities.
+struct SubsetScores {
+  std::vector<bool> present;  // [M]
+  Scores scores;
+  size_t samples = 0;  // that have at least one of them
+};
+
+/// Evaluates every combination of modalities, each sample by what it has of them: 2^M - 1 rows,
+/// from single modalities to all. Encoders run once. Otherwise as `evaluate`; M is at most 12.
+std::vector<SubsetScores> evaluate_subsets(MultimodalModelImpl& model, const Task& task,
+                                           const std::shared_ptr<const DataSet>& data,
+                                           const TrainingSettings& settings);
+
+/// Batches of `data` with their features, in order, as `evaluate` reads them. Returns the samples
+/// that cannot be read.
+std::vector<SkippedSample> for_each_encoded(
+    MultimodalModelImpl& model, const std::shared_ptr<const DataSet>& data,
+    const TrainingSettings& settings,
+    const std::function<void(const Batch& batch, const ModalityTensors& features)>& use,
+    const std::vector<bool>& absent = {});
 
 /// Moves a batch to `device`.
 Batch to_device(Batch batch, torch::Device device);

@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "unbraid/core/durable_file.h"
 #include "unbraid/data/cached_decoder.h"
@@ -140,10 +141,11 @@ std::vector<std::string> Recipe::modality_names() const {
 
 MultimodalModel Recipe::build_model() const {
   MultimodalModel model;
-  FusionShape shape{modality_names(), {}, task->outputs()};
+  FusionShape shape{modality_names(), {}, task->outputs(), {}};
   for (const ModalityRecipe& modality : modalities) {
     const auto encoder = modality.encoder();
     shape.feature_sizes.push_back(encoder->feature_size());
+    shape.feature_kinds.push_back(encoder->feature_kind());
     model->add_encoder(modality.name, encoder);
   }
   model->set_fusion(fusion(shape));
@@ -156,7 +158,21 @@ MultimodalModel Recipe::build_model() const {
 std::shared_ptr<const Manifest> Recipe::open_manifest(
     const std::function<void(size_t done, size_t total)>& progress) const {
   const std::string path = avdigits ? prepare_avdigits(*avdigits, progress) : manifest;
-  return std::make_shared<const Manifest>(Manifest::read(path, modality_names()));
+  auto rows = std::make_shared<Manifest>(Manifest::read(path, modality_names()));
+  const auto empty = [](const ManifestRow& row) {
+    return std::all_of(row.cells.begin(), row.cells.end(),
+                       [](const std::string& cell) { return cell.empty(); });
+  };
+  if (all_modalities) {
+    const auto found = std::find_if(rows->rows.begin(), rows->rows.end(), empty);
+    if (found != rows->rows.end()) {
+      throw DataError(fmt::format("{}:{}: expected a cell for at least one of {}, all are empty",
+                                  path, found->line, fmt::join(modality_names(), ", ")));
+    }
+  } else {
+    std::erase_if(rows->rows, empty);  // samples of the modalities that the method leaves out
+  }
+  return rows;
 }
 
 std::shared_ptr<TensorCache> Recipe::open_cache() const {
@@ -229,9 +245,9 @@ Recipe parse_recipe(const std::string& text, const std::string& name,
   });
   root.finish();
   recipe.resolved = write_toml(root.resolved());
-  std::erase_if(recipe.modalities, [&](const ModalityRecipe& modality) {
-    return std::find(kept.begin(), kept.end(), modality.name) == kept.end();
-  });
+  recipe.all_modalities = std::erase_if(recipe.modalities, [&](const ModalityRecipe& modality) {
+                            return std::find(kept.begin(), kept.end(), modality.name) == kept.end();
+                          }) == 0;
   return recipe;
 }
 

@@ -35,6 +35,7 @@ struct Recipe {
   std::string cache;                        // folder that keeps decoded samples; empty: none
   double cache_gb = 100;                    // that it may take
   std::vector<ModalityRecipe> modalities;   // those the method trains, in the recipe's order
+  bool all_modalities = true;               // the method trains all that the recipe has
   FusionBuilder fusion;
   std::shared_ptr<const Task> task;
   std::shared_ptr<Method> method;
@@ -46,6 +47,8 @@ struct Recipe {
   /// each parameter's name.
   [[nodiscard]] MultimodalModel build_model() const;
   /// The manifest, generating the embedded data set where it is the source and not there yet.
+  /// Without the rows that have none of the modalities that a method picked; where it has all of
+  /// them, such a row is a DataError.
   [[nodiscard]] std::shared_ptr<const Manifest> open_manifest(
       const std::function<void(size_t done, size_t total)>& progress = {}) const;
   /// Null without one.

@@ -99,6 +99,9 @@ json to_json(const Evaluation& evaluation, const MultimodalModelImpl& model) {
     record[name] = value;
   }
   for (size_t m = 0; m < evaluation.alone.size(); ++m) {
+    if (evaluation.alone[m].metrics.empty()) {
+      continue;
+    }
     record["loss_alone"][model.name(m)] = evaluation.alone[m].loss;
     for (const auto& [name, value] : evaluation.alone[m].metrics) {
       record[name + "_alone"][model.name(m)] = value;
@@ -253,8 +256,11 @@ class Training {
   double backward(const Batch& batch, double scale, EpochMeans& means) {
     const AutocastGuard precision(settings_.device.type(), settings_.bf16);
     const RoutedResult result = routed_backward(
-        model_, batch.inputs,
-        [&](const torch::Tensor& output) { return parts_.task->loss(output, batch.target); },
+        model_, batch.inputs, batch.presence,
+        [&](const torch::Tensor& output, std::optional<size_t> only) {
+          return parts_.task->loss(output,
+                                   only ? batch.presence.pack(batch.target, *only) : batch.target);
+        },
         parts_.method->route(), scale);
     check_finite(result.loss, "the loss", batch);
     for (size_t m = 0; m < model_.size(); ++m) {

@@ -8,12 +8,16 @@
 
 namespace unbraid {
 
+/// The shape of a feature of size d: [B, d], a sequence [B, T, d], or maps [B, d, H, W].
+enum class FeatureKind { kVector, kTokens, kMap };
+
 /// Turns the inputs of one modality into features.
 class Encoder : public torch::nn::Module {
  public:
-  /// [B, …] → [B, feature_size()].
+  /// [B, …] → a feature of the kind and size below.
   virtual torch::Tensor forward(const torch::Tensor& input) = 0;
   [[nodiscard]] virtual int64_t feature_size() const = 0;
+  [[nodiscard]] virtual FeatureKind feature_kind() const { return FeatureKind::kVector; }
 };
 
 using EncoderBuilder = std::function<std::shared_ptr<Encoder>()>;

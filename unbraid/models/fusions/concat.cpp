@@ -5,11 +5,12 @@
 namespace unbraid {
 
 ConcatFusion::ConcatFusion(const FusionShape& shape) : feature_sizes_(shape.feature_sizes) {
+  check_feature_kinds("concat", shape, FeatureKind::kVector);
   const int64_t inputs = std::accumulate(feature_sizes_.begin(), feature_sizes_.end(), int64_t{0});
   fc_out_ = register_module("fc_out", torch::nn::Linear(inputs, shape.outputs));
 }
 
-torch::Tensor ConcatFusion::forward(const ModalityTensors& features) {
+torch::Tensor ConcatFusion::fuse(const ModalityTensors& features, const Presence& /*presence*/) {
   std::vector<torch::Tensor> present;
   std::vector<torch::Tensor> columns;
   int64_t offset = 0;
@@ -20,7 +21,6 @@ torch::Tensor ConcatFusion::forward(const ModalityTensors& features) {
     }
     offset += feature_sizes_[m];
   }
-  TORCH_CHECK(!present.empty(), "[concat] expected at least one feature, got none");
   if (present.size() == 1) {
     return torch::linear(present[0], columns[0], fc_out_->bias);
   }

@@ -9,11 +9,11 @@ namespace unbraid {
 class ConcatFusion : public Fusion {
  public:
   explicit ConcatFusion(const FusionShape& shape);
-  torch::Tensor forward(const ModalityTensors& features) override;
 
   static FusionBuilder read(Options& options);
 
  private:
+  torch::Tensor fuse(const ModalityTensors& features, const Presence& presence) override;
   std::vector<int64_t> feature_sizes_;
   torch::nn::Linear fc_out_{nullptr};
 };

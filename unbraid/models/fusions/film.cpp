@@ -8,6 +8,7 @@ namespace unbraid {
 
 FilmFusion::FilmFusion(const FusionShape& shape) {
   check_at_most_two("film", shape);
+  check_feature_kinds("film", shape, FeatureKind::kVector);
   size_ = shape.feature_sizes.front();
   if (shape.feature_sizes.back() != size_) {
     throw RecipeError(fmt::format("[film] expected features of one size, got {} and {}", size_,
@@ -17,12 +18,8 @@ FilmFusion::FilmFusion(const FusionShape& shape) {
   fc_out_ = register_module("fc_out", torch::nn::Linear(size_, shape.outputs));
 }
 
-torch::Tensor FilmFusion::forward(const ModalityTensors& features) {
-  torch::Tensor left = features.front();
-  torch::Tensor right = features.back();
-  TORCH_CHECK(left.defined() || right.defined(), "[film] expected at least one feature, got none");
-  left = left.defined() ? left : right;
-  right = right.defined() ? right : left;
+torch::Tensor FilmFusion::fuse(const ModalityTensors& features, const Presence& presence) {
+  const auto [left, right] = stand_in(features.front(), features.back(), presence);
   // d multiplications a sample for the outer product against d a class for the forms.
   const bool fewer_classes = fc_out_->weight.size(0) <= left.size(0);
   if (fewer_classes && (!torch::GradMode::is_enabled() || !fc_->weight.requires_grad())) {

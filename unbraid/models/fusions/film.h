@@ -14,11 +14,11 @@ namespace unbraid {
 class FilmFusion : public Fusion {
  public:
   explicit FilmFusion(const FusionShape& shape);
-  torch::Tensor forward(const ModalityTensors& features) override;
 
   static FusionBuilder read(Options& options);
 
  private:
+  torch::Tensor fuse(const ModalityTensors& features, const Presence& presence) override;
   torch::Tensor bilinear_forms(const torch::Tensor& left, const torch::Tensor& right);
 
   int64_t size_;

@@ -1,5 +1,6 @@
 #include "unbraid/models/fusions/fusion.h"
 
+#include <algorithm>
 #include <array>
 
 #include <fmt/format.h>
@@ -28,6 +29,38 @@ constexpr std::array kFusions{
 }  // namespace
 
 FusionBuilder read_fusion(Options& options) { return choose(options, kFusions).read(options); }
+
+torch::Tensor Fusion::forward(const ModalityTensors& features, const Presence& presence) {
+  TORCH_CHECK(std::any_of(features.begin(), features.end(),
+                          [](const torch::Tensor& feature) { return feature.defined(); }),
+              "[fusion] expected at least one feature, got none");
+  return fuse(features, presence);
+}
+
+void check_feature_kinds(const char* type, const FusionShape& shape, FeatureKind kind) {
+  constexpr std::array kNames{"vectors", "tokens", "maps"};
+  for (size_t m = 0; m < shape.feature_kinds.size(); ++m) {
+    if (shape.feature_kinds[m] != kind) {
+      throw RecipeError(fmt::format("[{}] this fusion takes {}, but the encoder of {} gives {}",
+                                    type, kNames[static_cast<size_t>(kind)], shape.modalities.at(m),
+                                    kNames[static_cast<size_t>(shape.feature_kinds[m])]));
+    }
+  }
+}
+
+std::pair<torch::Tensor, torch::Tensor> stand_in(const torch::Tensor& first,
+                                                 const torch::Tensor& last,
+                                                 const Presence& presence) {
+  if (!first.defined() || !last.defined()) {
+    const torch::Tensor& only = first.defined() ? first : last;
+    return {only, only};
+  }
+  const auto filled = [&](const torch::Tensor& own, size_t m, const torch::Tensor& other) {
+    return presence.complete(m) ? own : torch::where(presence.has(m, own).unsqueeze(1), own, other);
+  };
+  const size_t modalities = presence.complete() ? 1 : static_cast<size_t>(presence.mask().size(1));
+  return {filled(first, 0, last), filled(last, modalities - 1, first)};
+}
 
 void check_at_most_two(const char* type, const FusionShape& shape) {
   if (shape.modalities.empty() || shape.modalities.size() > 2) {

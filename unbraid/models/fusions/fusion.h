@@ -3,10 +3,12 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "unbraid/core/batch.h"
 #include "unbraid/core/options.h"
+#include "unbraid/models/encoders/encoder.h"
 
 namespace unbraid {
 
@@ -14,9 +16,14 @@ namespace unbraid {
 /// other feature absent, from the same parameters.
 class Fusion : public torch::nn::Module {
  public:
-  /// `features[m]` is [B, feature size of m], or undefined when modality m is absent; at least one
-  /// is defined. Returns [B, outputs].
-  virtual torch::Tensor forward(const ModalityTensors& features) = 0;
+  /// `features[m]` is a feature of B samples, or undefined when modality m is absent; at least one
+  /// is defined. Where `presence` says that a sample lacks modality m, its row of `features[m]` is
+  /// zero, and its row of the output is what it would be for this sample with m undefined. Returns
+  /// [B, outputs].
+  torch::Tensor forward(const ModalityTensors& features, const Presence& presence = Presence());
+
+ protected:
+  virtual torch::Tensor fuse(const ModalityTensors& features, const Presence& presence) = 0;
 };
 
 /// What a fusion is built for: the modalities in order, with the size of each one's feature.
@@ -24,6 +31,7 @@ struct FusionShape {
   std::vector<std::string> modalities;
   std::vector<int64_t> feature_sizes;
   int64_t outputs = 0;
+  std::vector<FeatureKind> feature_kinds = {};  // empty: vectors
 };
 
 /// Builds a fusion; throws RecipeError when it is not defined for such a shape.
@@ -32,7 +40,16 @@ using FusionBuilder = std::function<std::shared_ptr<Fusion>(const FusionShape&)>
 /// Reads `type` and its keys from a recipe's [fusion] table.
 FusionBuilder read_fusion(Options& options);
 
+/// Throws RecipeError unless every feature is of the kind `kind`.
+void check_feature_kinds(const char* type, const FusionShape& shape, FeatureKind kind);
+
 /// Throws RecipeError unless one or two modalities are given, for fusions defined for no more.
 void check_at_most_two(const char* type, const FusionShape& shape);
+
+/// For such fusions: the first and the last modality's values [B, d], each standing in for the
+/// other one in samples where that is absent. At least one is defined.
+std::pair<torch::Tensor, torch::Tensor> stand_in(const torch::Tensor& first,
+                                                 const torch::Tensor& last,
+                                                 const Presence& presence);
 
 }  // namespace unbraid

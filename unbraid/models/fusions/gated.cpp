@@ -6,6 +6,7 @@ namespace unbraid {
 
 GatedFusion::GatedFusion(const FusionShape& shape, bool released) : released_(released) {
   check_at_most_two("gated", shape);
+  check_feature_kinds("gated", shape, FeatureKind::kVector);
   if (std::find(shape.modalities.begin(), shape.modalities.end(), "out") !=
       shape.modalities.end()) {
     throw RecipeError(
@@ -19,18 +20,21 @@ GatedFusion::GatedFusion(const FusionShape& shape, bool released) : released_(re
   fc_out_ = register_module("fc_out", torch::nn::Linear(size, shape.outputs));
 }
 
-torch::Tensor GatedFusion::forward(const ModalityTensors& features) {
-  std::vector<torch::Tensor> projected;
+torch::Tensor GatedFusion::fuse(const ModalityTensors& features, const Presence& presence) {
+  ModalityTensors projected(projections_.size());
   for (size_t m = 0; m < projections_.size(); ++m) {
-    if (features.at(m).defined()) {
-      projected.push_back(projections_[m]->forward(features[m]));
+    if (features[m].defined()) {
+      projected[m] = projections_[m]->forward(features[m]);
     }
   }
-  TORCH_CHECK(!projected.empty(), "[gated] expected at least one feature, got none");
-  if (released_ && projected.size() == 2) {
-    projected = {projected[0].detach(), projected[1].detach()};
+  if (released_ && projected.size() == 2 && projected.front().defined() &&
+      projected.back().defined()) {
+    for (torch::Tensor& value : projected) {
+      value = value.detach();
+    }
   }
-  return fc_out_->forward(torch::sigmoid(projected.front()) * projected.back());
+  const auto [gate, value] = stand_in(projected.front(), projected.back(), presence);
+  return fc_out_->forward(torch::sigmoid(gate) * value);
 }
 
 FusionBuilder GatedFusion::read(Options& options) {

@@ -14,11 +14,11 @@ namespace unbraid {
 class GatedFusion : public Fusion {
  public:
   explicit GatedFusion(const FusionShape& shape, bool released = false);
-  torch::Tensor forward(const ModalityTensors& features) override;
 
   static FusionBuilder read(Options& options);
 
  private:
+  torch::Tensor fuse(const ModalityTensors& features, const Presence& presence) override;
   bool released_;
   std::vector<torch::nn::Linear> projections_;
   torch::nn::Linear fc_out_{nullptr};

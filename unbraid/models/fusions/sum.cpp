@@ -3,21 +3,24 @@
 namespace unbraid {
 
 SumFusion::SumFusion(const FusionShape& shape) {
+  check_feature_kinds("sum", shape, FeatureKind::kVector);
   for (size_t m = 0; m < shape.modalities.size(); ++m) {
     branches_.push_back(register_module(
         "fc_" + shape.modalities[m], torch::nn::Linear(shape.feature_sizes.at(m), shape.outputs)));
   }
 }
 
-torch::Tensor SumFusion::forward(const ModalityTensors& features) {
+torch::Tensor SumFusion::fuse(const ModalityTensors& features, const Presence& presence) {
   torch::Tensor total;
   for (size_t m = 0; m < branches_.size(); ++m) {
     if (features.at(m).defined()) {
-      const torch::Tensor branch = branches_[m]->forward(features[m]);
+      torch::Tensor branch = branches_[m]->forward(features[m]);
+      if (!presence.complete(m)) {
+        branch = branch * presence.has(m, branch).unsqueeze(1);
+      }
       total = total.defined() ? total + branch : branch;
     }
   }
-  TORCH_CHECK(total.defined(), "[sum] expected at least one feature, got none");
   return total;
 }
 

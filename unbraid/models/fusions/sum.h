@@ -9,11 +9,11 @@ namespace unbraid {
 class SumFusion : public Fusion {
  public:
   explicit SumFusion(const FusionShape& shape);
-  torch::Tensor forward(const ModalityTensors& features) override;
 
   static FusionBuilder read(Options& options);
 
  private:
+  torch::Tensor fuse(const ModalityTensors& features, const Presence& presence) override;
   std::vector<torch::nn::Linear> branches_;
 };
 
