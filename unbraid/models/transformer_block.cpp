@@ -1,0 +1,76 @@
+#include "unbraid/models/transformer_block.h"
+
+#include <cmath>
+#include <limits>
+
+namespace unbraid {
+
+using torch::Tensor;
+
+SelfAttentionImpl::SelfAttentionImpl(int64_t width, int64_t heads)
+    : heads_(heads),
+      qkv_(register_module("qkv", torch::nn::Linear(width, 3 * width))),
+      proj_(register_module("proj", torch::nn::Linear(width, width))) {
+  TORCH_CHECK(heads > 0 && width % heads == 0,
+              "[transformer] expected a number of heads that divides the width ", width, ", got ",
+              heads);
+}
+
+Tensor SelfAttentionImpl::forward(const Tensor& x, const Tensor& mask) {
+  const int64_t batch = x.size(0);
+  const int64_t tokens = x.size(1);
+  const int64_t head_width = x.size(2) / heads_;
+  const auto qkv = qkv_->forward(x)
+                       .view({batch, tokens, 3, heads_, head_width})
+                       .permute({2, 0, 3, 1, 4})
+                       .unbind(0);
+  const double scale = 1 / std::sqrt(static_cast<double>(head_width));
+  Tensor scores = torch::matmul(qkv[0] * scale, qkv[1].transpose(2, 3));
+  Tensor nothing;
+  if (mask.defined()) {
+    // A softmax over nothing would be no number, in its gradient too.
+    nothing = mask.any(1, true).logical_not();
+    scores = scores.masked_fill((mask | nothing).logical_not().view({batch, 1, 1, tokens}),
+                                -std::numeric_limits<double>::infinity());
+  }
+  Tensor mixed = torch::matmul(scores.softmax(-1), qkv[2]);
+  if (mask.defined()) {
+    mixed = mixed.masked_fill(nothing.view({batch, 1, 1, 1}), 0.0);
+  }
+  return proj_->forward(mixed.transpose(1, 2).reshape({batch, tokens, -1}));
+}
+
+TransformerBlockImpl::TransformerBlockImpl(const TransformerBlockOptions& options)
+    : dropout_(options.dropout),
+      norm1_(register_module("norm1", make_layer_norm(options.width))),
+      attn_(register_module("attn", SelfAttention(options.width, options.heads))),
+      norm2_(register_module("norm2", make_layer_norm(options.width))),
+      fc1_(options.width, 4 * options.width),
+      fc2_(4 * options.width, options.width) {
+  const auto mlp = register_module("mlp", std::make_shared<torch::nn::Module>());
+  mlp->register_module("fc1", fc1_);
+  mlp->register_module("fc2", fc2_);
+}
+
+Tensor TransformerBlockImpl::forward(const Tensor& x, const Tensor& mask) {
+  TORCH_CHECK(x.dim() == 3 && x.size(2) == norm1_->weight.size(0),
+              "[transformer] expected tokens [B, T, ", norm1_->weight.size(0), "], got ",
+              x.sizes());
+  TORCH_CHECK(!mask.defined() ||
+                  (mask.scalar_type() == torch::kBool && mask.sizes() == x.sizes().slice(0, 2)),
+              "[transformer] expected a bool mask ", x.sizes().slice(0, 2), " of the tokens, got ",
+              mask.scalar_type(), " ", mask.sizes());
+  const auto drop = [this](const Tensor& added) {
+    return torch::dropout(added, dropout_, is_training());
+  };
+  const Tensor attended = x + drop(attn_->forward(norm1_->forward(x), mask));
+  const Tensor hidden = torch::gelu(fc1_->forward(norm2_->forward(attended)));
+  return attended + drop(fc2_->forward(hidden));
+}
+
+torch::nn::LayerNorm make_layer_norm(int64_t width) {
+  constexpr double kEpsilon = 1e-6;
+  return torch::nn::LayerNorm(torch::nn::LayerNormOptions({width}).eps(kEpsilon));
+}
+
+}  // namespace unbraid
