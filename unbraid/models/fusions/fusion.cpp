@@ -6,10 +6,14 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "unbraid/models/fusions/central.h"
 #include "unbraid/models/fusions/concat.h"
 #include "unbraid/models/fusions/film.h"
 #include "unbraid/models/fusions/gated.h"
+#include "unbraid/models/fusions/low_rank.h"
+#include "unbraid/models/fusions/mmtm.h"
 #include "unbraid/models/fusions/sum.h"
+#include "unbraid/models/fusions/transformer.h"
 
 namespace unbraid {
 namespace {
@@ -20,10 +24,10 @@ struct Entry {
 };
 
 constexpr std::array kFusions{
-    Entry{"concat", ConcatFusion::read},
-    Entry{"sum", SumFusion::read},
-    Entry{"film", FilmFusion::read},
-    Entry{"gated", GatedFusion::read},
+    Entry{"concat", ConcatFusion::read},    Entry{"sum", SumFusion::read},
+    Entry{"film", FilmFusion::read},        Entry{"gated", GatedFusion::read},
+    Entry{"low-rank", LowRankFusion::read}, Entry{"central", CentralFusion::read},
+    Entry{"mmtm", MmtmFusion::read},        Entry{"transformer", TransformerFusion::read},
 };
 
 }  // namespace
@@ -44,6 +48,17 @@ void check_feature_kinds(const char* type, const FusionShape& shape, FeatureKind
       throw RecipeError(fmt::format("[{}] this fusion takes {}, but the encoder of {} gives {}",
                                     type, kNames[static_cast<size_t>(kind)], shape.modalities.at(m),
                                     kNames[static_cast<size_t>(shape.feature_kinds[m])]));
+    }
+  }
+}
+
+void check_names(const char* type, const FusionShape& shape,
+                 const std::vector<std::string>& taken) {
+  for (const std::string& name : shape.modalities) {
+    if (std::find(taken.begin(), taken.end(), name) != taken.end()) {
+      throw RecipeError(fmt::format(
+          "[{}] expected another name for the modality \"{}\": a part of the fusion has it", type,
+          name));
     }
   }
 }

@@ -43,6 +43,9 @@ FusionBuilder read_fusion(Options& options);
 /// Throws RecipeError unless every feature is of the kind `kind`.
 void check_feature_kinds(const char* type, const FusionShape& shape, FeatureKind kind);
 
+/// Throws RecipeError when a modality has one of the names that the fusion's own parts need.
+void check_names(const char* type, const FusionShape& shape, const std::vector<std::string>& taken);
+
 /// Throws RecipeError unless one or two modalities are given, for fusions defined for no more.
 void check_at_most_two(const char* type, const FusionShape& shape);
 

@@ -1,17 +1,11 @@
 #include "unbraid/models/fusions/gated.h"
 
-#include <algorithm>
-
 namespace unbraid {
 
 GatedFusion::GatedFusion(const FusionShape& shape, bool released) : released_(released) {
   check_at_most_two("gated", shape);
   check_feature_kinds("gated", shape, FeatureKind::kVector);
-  if (std::find(shape.modalities.begin(), shape.modalities.end(), "out") !=
-      shape.modalities.end()) {
-    throw RecipeError(
-        "[gated] expected another name for the modality \"out\": fc_out is the output");
-  }
+  check_names("gated", shape, {"out"});
   const int64_t size = shape.feature_sizes.front();
   for (size_t m = 0; m < shape.modalities.size(); ++m) {
     projections_.push_back(register_module("fc_" + shape.modalities[m],

@@ -1,0 +1,89 @@
+#include "unbraid/models/fusions/transformer.h"
+
+#include <fmt/format.h>
+
+namespace unbraid {
+namespace {
+
+torch::Tensor embedding(std::vector<int64_t> sizes) { return 0.02 * torch::randn(sizes); }
+
+/// A feature of any kind as tokens [B, T, d].
+torch::Tensor as_tokens(const torch::Tensor& feature) {
+  if (feature.dim() == 2) {
+    return feature.unsqueeze(1);
+  }
+  return feature.dim() == 4 ? feature.flatten(2).transpose(1, 2) : feature;
+}
+
+}  // namespace
+
+TransformerFusion::TransformerFusion(const FusionShape& shape,
+                                     const TransformerFusionOptions& options)
+    : names_(shape.modalities) {
+  check_names("transformer", shape, {"out"});
+  for (size_t m = 0; m < shape.modalities.size(); ++m) {
+    projections_.push_back(register_module(
+        "fc_" + shape.modalities[m], torch::nn::Linear(shape.feature_sizes.at(m), options.width)));
+    modality_.push_back(
+        register_parameter("modality_" + shape.modalities[m], embedding({options.width})));
+  }
+  position_ = register_parameter("position", embedding({options.max_tokens, options.width}));
+  class_token_ = register_parameter("class_token", embedding({options.width}));
+  const auto blocks = register_module("blocks", std::make_shared<torch::nn::Module>());
+  for (int64_t i = 0; i < options.depth; ++i) {
+    blocks_.push_back(blocks->register_module(
+        std::to_string(i),
+        TransformerBlock(TransformerBlockOptions{
+            .width = options.width, .heads = options.heads, .dropout = options.dropout})));
+  }
+  norm_ = register_module("norm", make_layer_norm(options.width));
+  fc_out_ = register_module("fc_out", torch::nn::Linear(options.width, shape.outputs));
+}
+
+torch::Tensor TransformerFusion::fuse(const ModalityTensors& features, const Presence& presence) {
+  std::vector<torch::Tensor> tokens(1);  // the class token's place
+  std::vector<torch::Tensor> attended(1);
+  for (size_t m = 0; m < features.size(); ++m) {
+    if (!features[m].defined()) {
+      continue;
+    }
+    const torch::Tensor own = projections_.at(m)->forward(as_tokens(features[m]));
+    TORCH_CHECK(own.size(1) <= position_.size(0), "[transformer] expected at most ",
+                position_.size(0), " tokens (fusion.max_tokens), got ", own.size(1), " of ",
+                names_[m]);
+    tokens.push_back(own + position_.narrow(0, 0, own.size(1)) + modality_[m]);
+    if (!presence.complete()) {
+      attended.push_back(presence.has(m, own).unsqueeze(1).expand({own.size(0), own.size(1)}));
+    }
+  }
+  const int64_t samples = tokens.back().size(0);
+  tokens[0] = class_token_.to(tokens.back().scalar_type()).expand({samples, 1, -1});
+  torch::Tensor mask;
+  if (!presence.complete()) {
+    attended[0] = torch::ones({samples, 1}, attended.back().options());
+    mask = torch::cat(attended, 1);
+  }
+  torch::Tensor x = torch::cat(tokens, 1);
+  for (TransformerBlock& block : blocks_) {
+    x = block->forward(x, mask);
+  }
+  return fc_out_->forward(norm_->forward(x.select(1, 0)));
+}
+
+FusionBuilder TransformerFusion::read(Options& options) {
+  const TransformerFusionOptions read{
+      .width = options.integer("width", 128, {.min = 1, .max = 65536}),
+      .depth = options.integer("depth", 2, {.min = 1, .max = 256}),
+      .heads = options.integer("heads", 4, {.min = 1, .max = 1024}),
+      .max_tokens = options.integer("max_tokens", 512, {.min = 1, .max = 1 << 20}),
+      .dropout = options.number("dropout", 0.0, {.min = 0.0, .max = 0.99}),
+  };
+  if (read.width % read.heads != 0) {
+    throw options.error(
+        "heads", fmt::format("expected a divisor of the width {}, got {}", read.width, read.heads));
+  }
+  return
+      [read](const FusionShape& shape) { return std::make_shared<TransformerFusion>(shape, read); };
+}
+
+}  // namespace unbraid
