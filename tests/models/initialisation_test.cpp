@@ -40,5 +40,41 @@ TEST(Initialise, DependsOnSeedAndNameAlone) {
   EXPECT_FALSE(torch::equal(weights(1)[1].select(1, 0), weights(1)[0].select(1, 0)));
 }
 
+struct OddsAndEndsImpl : torch::nn::Module {
+  OddsAndEndsImpl() {
+    register_parameter("token", torch::rand({1, 1, 3000}));
+    register_parameter("positions", torch::rand({1, 1, 3000}));
+    register_module("norm", torch::nn::LayerNorm(torch::nn::LayerNormOptions({4})));
+    register_module(
+        "bare", torch::nn::LayerNorm(torch::nn::LayerNormOptions({4}).elementwise_affine(false)));
+    for (torch::Tensor& parameter : parameters()) {
+      torch::nn::init::uniform_(parameter, 2, 3);
+    }
+  }
+};
+TORCH_MODULE(OddsAndEnds);
+
+TEST(Initialise, DrawsWhatModulesOwnByTheirNames) {
+  torch::manual_seed(1);
+  OddsAndEnds first;
+  const auto second = std::make_shared<torch::nn::Module>();
+  second->register_module("part", OddsAndEnds());
+  initialise(*first, 7);
+  const auto p = first->named_parameters();
+  for (const char* name : {"token", "positions"}) {
+    EXPECT_NEAR(p[name].std().item<double>(), 0.02, 0.001);
+    EXPECT_NEAR(p[name].mean().item<double>(), 0.0, 0.002);
+  }
+  EXPECT_FALSE(torch::equal(p["token"], p["positions"]));
+  EXPECT_TRUE(torch::equal(p["norm.weight"], torch::ones(4)));
+  EXPECT_TRUE(torch::equal(p["norm.bias"], torch::zeros(4)));
+  initialise(*second, 7);
+  EXPECT_FALSE(torch::equal(second->named_parameters()["part.token"], p["token"]));
+  initialise(*second, 8);
+  const torch::Tensor other = second->named_parameters()["part.token"].clone();
+  initialise(*second, 7);
+  EXPECT_FALSE(torch::equal(second->named_parameters()["part.token"], other));
+}
+
 }  // namespace
 }  // namespace unbraid
