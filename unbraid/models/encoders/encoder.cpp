@@ -8,6 +8,8 @@
 #include "unbraid/models/encoders/mlp.h"
 #include "unbraid/models/encoders/resnet.h"
 #include "unbraid/models/encoders/sequence_cnn.h"
+#include "unbraid/models/encoders/transformer.h"
+#include "unbraid/models/encoders/vision_transformer.h"
 
 namespace unbraid {
 namespace {
@@ -25,6 +27,8 @@ constexpr std::array kEncoders{
     Entry{"cnn1d", SequenceCnn::read},
     Entry{"mlp", Mlp::read},
     Entry{"embedding", EmbeddingEncoder::read},
+    Entry{"vit_s", VisionTransformer::read},
+    Entry{"transformer", TransformerEncoder::read},
 };
 
 }  // namespace
