@@ -37,7 +37,7 @@ std::vector<Example> examples() {
   return {
       {"type = 'resnet18', in_channels = 2, width = 4", images},
       {"type = 'resnet34', in_channels = 2, width = 4, stages = 2", images},
-      {"type = 'resnet50', in_channels = 2, width = 4", images},
+      {"type = 'resnet50', in_channels = 2, width = 4, stages = 2", images},
       {"type = 'cnn', in_channels = 2, channels = [4, 8]", images},
       {"type = 'vit_s', in_channels = 2, image_size = 32, patch = 8, width = 16, depth = 2, "
        "heads = 2",
@@ -78,7 +78,7 @@ TEST(Encoders, LearnWhatTheyAreShown) {
     torch::optim::Adam optimizer(parameters, torch::optim::AdamOptions(1e-2));
     double first = 0;
     double last = 0;
-    for (int step = 0; step < 20; ++step) {
+    for (int step = 0; step < 30; ++step) {
       torch::Tensor feature = encoder->forward(example.input);
       if (encoder->feature_kind() == FeatureKind::kTokens) {
         feature = feature.mean(1);
