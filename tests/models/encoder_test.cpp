@@ -2,136 +2,156 @@
 
 #include <gtest/gtest.h>
 
+#include "unbraid/core/autocast.h"
 #include "unbraid/models/encoders/cnn.h"
 #include "unbraid/models/encoders/embedding.h"
 #include "unbraid/models/encoders/mlp.h"
-#include "unbraid/models/encoders/resnet.h"
 #include "unbraid/models/encoders/sequence_cnn.h"
 #include "unbraid/models/initialisation.h"
+#include "unbraid/training/toml.h"
 
 namespace unbraid {
 namespace {
 
-TEST(ResNet, HasTorchvisionsNamesAndShapes) {
-  const ResNet encoder({.in_channels = 1});
-  int64_t count = 0;
-  for (const torch::Tensor& parameter : encoder.parameters()) {
-    count += parameter.numel();
-  }
-  // torchvision's resnet18: 11,689,512 with fc (513,000) and 3 input channels (2 * 64 * 49 more).
-  EXPECT_EQ(count, 11689512 - 513000 - 2 * 64 * 49);
-  EXPECT_EQ(encoder.parameters().size(), 60);
-  EXPECT_EQ(encoder.buffers().size(), 60);
-  const auto parameters = encoder.named_parameters();
-  EXPECT_EQ(parameters["conv1.weight"].sizes(), (std::vector<int64_t>{64, 1, 7, 7}));
-  EXPECT_EQ(parameters["layer2.0.downsample.0.weight"].sizes(),
-            (std::vector<int64_t>{128, 64, 1, 1}));
-  EXPECT_EQ(parameters["layer4.1.bn2.bias"].sizes(), (std::vector<int64_t>{512}));
-  EXPECT_TRUE(encoder.named_buffers().contains("layer2.0.downsample.1.running_var"));
-  EXPECT_TRUE(encoder.named_buffers().contains("bn1.num_batches_tracked"));
-  EXPECT_FALSE(parameters.contains("layer1.0.downsample.0.weight"));
+/// From an inline table of a recipe, with initial weights of seed 1.
+std::shared_ptr<Encoder> build(const std::string& table) {
+  const Value recipe = parse_toml("encoder = { " + table + " }", "r.toml");
+  Options root(recipe);
+  Options options = root.table("encoder");
+  const EncoderBuilder builder = read_encoder(options);
+  options.finish();
+  auto encoder = builder();
+  initialise(*encoder, 1);
+  return encoder;
 }
 
-TEST(ResNet, TakesWidthStemImagesAndClips) {
-  const torch::NoGradGuard no_grad;
-  ResNet encoder({.in_channels = 2, .width = 8, .small_stem = true});
-  encoder.eval();
-  EXPECT_EQ(encoder.feature_size(), 64);
-  torch::manual_seed(1);
-  const torch::Tensor clip = torch::randn({3, 4, 2, 16, 20});
-  const torch::Tensor features = encoder.forward(clip);
-  ASSERT_EQ(features.sizes(), (std::vector<int64_t>{3, 64}));
-  torch::Tensor mean = torch::zeros({3, 64});
-  for (int64_t frame = 0; frame < 4; ++frame) {
-    mean += encoder.forward(clip.select(1, frame)) / 4;
-  }
-  EXPECT_TRUE(torch::allclose(features, mean, 1e-4, 1e-5));
-  EXPECT_THROW(encoder.forward(torch::randn({3, 2, 16})), c10::Error);
+/// Every type, as small as it gets, with an input that it takes.
+struct Example {
+  const char* table;
+  torch::Tensor input;
+};
+std::vector<Example> examples() {
+  torch::manual_seed(5);
+  const torch::Tensor images = torch::randn({6, 2, 32, 32});
+  const torch::Tensor sequences = torch::randn({6, 9, 3});
+  return {
+      {"type = 'resnet18', in_channels = 2, width = 4", images},
+      {"type = 'resnet34', in_channels = 2, width = 4, stages = 2", images},
+      {"type = 'resnet50', in_channels = 2, width = 4, stages = 2", images},
+      {"type = 'cnn', in_channels = 2, channels = [4, 8]", images},
+      {"type = 'vit_s', in_channels = 2, image_size = 32, patch = 8, width = 16, depth = 2, "
+       "heads = 2",
+       images},
+      {"type = 'mlp', layers = [27, 8]", sequences},
+      {"type = 'cnn1d', in_features = 3, channels = [8], tokens = true", sequences},
+      {"type = 'transformer', in_features = 3, width = 8, heads = 2, positions = 'learned', "
+       "dropout = 0",
+       sequences},
+      {"type = 'embedding', vocab_size = 20, size = 8", torch::randint(20, {6, 4}, torch::kLong)},
+  };
 }
 
-/// ResNet-18 from plain functions in double precision, by the numbers of the paper.
-torch::Tensor reference_resnet(const torch::nn::Module& module, torch::Tensor x, bool training) {
-  const auto p = module.named_parameters();
-  const auto b = module.named_buffers();
-  const auto weight = [&](const std::string& name) { return p[name].to(torch::kDouble); };
-  const auto norm = [&](const torch::Tensor& input, const std::string& name) {
-    const auto shape = std::vector<int64_t>{1, -1, 1, 1};
-    const torch::Tensor mean =
-        training ? input.mean({0, 2, 3}) : b[name + ".running_mean"].to(torch::kDouble);
-    const torch::Tensor variance = training ? (input - mean.view(shape)).square().mean({0, 2, 3})
-                                            : b[name + ".running_var"].to(torch::kDouble);
-    return (input - mean.view(shape)) / (variance.view(shape) + 1e-5).sqrt() *
-               weight(name + ".weight").view(shape) +
-           weight(name + ".bias").view(shape);
-  };
-  const auto convolve = [&](const torch::Tensor& input, const std::string& name, int64_t stride) {
-    const torch::Tensor w = weight(name + ".weight");
-    return torch::conv2d(input, w, {}, stride, w.size(2) / 2);
-  };
-  x = torch::relu(norm(convolve(x, "conv1", 2), "bn1"));
-  x = torch::max_pool2d(x, 3, 2, 1);
-  for (int layer = 1; layer <= 4; ++layer) {
-    for (int block = 0; block < 2; ++block) {
-      const std::string name = "layer" + std::to_string(layer) + "." + std::to_string(block);
-      const int64_t stride = layer > 1 && block == 0 ? 2 : 1;
-      const torch::Tensor shortcut =
-          stride == 1 ? x : norm(convolve(x, name + ".downsample.0", 2), name + ".downsample.1");
-      const torch::Tensor hidden =
-          torch::relu(norm(convolve(x, name + ".conv1", stride), name + ".bn1"));
-      x = torch::relu(norm(convolve(hidden, name + ".conv2", 1), name + ".bn2") + shortcut);
+TEST(Encoders, AreInitialisedWhateverLibTorchDrewBefore) {
+  for (const Example& example : examples()) {
+    torch::manual_seed(1);
+    const auto first = build(example.table);
+    torch::manual_seed(2);
+    const auto second = build(example.table);
+    for (const auto& parameter : first->named_parameters()) {
+      EXPECT_TRUE(torch::equal(parameter.value(), second->named_parameters()[parameter.key()]))
+          << example.table << ": " << parameter.key();
     }
   }
-  return x.mean({2, 3});
 }
 
-double relative_error(const torch::Tensor& actual, const torch::Tensor& expected) {
-  return ((actual.to(torch::kDouble) - expected).norm() / expected.norm()).item<double>();
-}
-
-TEST(ResNet, EqualsTheReferenceForwardAndBackward) {
-  const auto owner = std::make_shared<ResNet>(ResNetOptions{.in_channels = 3, .width = 16});
-  ResNet& encoder = *owner;
-  initialise(encoder, 4);
-  torch::manual_seed(2);
-  {
-    const torch::NoGradGuard no_grad;
-    for (auto& entry : encoder.named_parameters()) {
-      if (entry.key().find("bn") != std::string::npos) {
-        entry.value().add_(0.2 * torch::randn_like(entry.value()));
+TEST(Encoders, LearnWhatTheyAreShown) {
+  for (const Example& example : examples()) {
+    SCOPED_TRACE(example.table);
+    const auto encoder = build(example.table);
+    const torch::Tensor target = torch::tensor({0, 1, 0, 1, 1, 0}, torch::kLong);
+    torch::nn::Linear head(encoder->feature_size(), 2);
+    initialise(*head, 1);
+    auto parameters = encoder->parameters();
+    for (const torch::Tensor& parameter : head->parameters()) {
+      parameters.push_back(parameter);
+    }
+    torch::optim::Adam optimizer(parameters, torch::optim::AdamOptions(1e-2));
+    double first = 0;
+    double last = 0;
+    for (int step = 0; step < 30; ++step) {
+      torch::Tensor feature = encoder->forward(example.input);
+      if (encoder->feature_kind() == FeatureKind::kTokens) {
+        feature = feature.mean(1);
+      } else if (encoder->feature_kind() == FeatureKind::kMap) {
+        feature = feature.mean({2, 3});
       }
+      ASSERT_EQ(feature.sizes(), (std::vector<int64_t>{6, encoder->feature_size()}));
+      const torch::Tensor loss = torch::cross_entropy_loss(head(feature), target);
+      last = loss.item<double>();
+      first = step == 0 ? last : first;
+      optimizer.zero_grad();
+      loss.backward();
+      optimizer.step();
     }
-  }
-  const torch::Tensor input = torch::randn({4, 3, 40, 36});
-  const torch::Tensor seed = torch::randn({4, 128});
-  for (const bool training : {true, false}) {
-    encoder.train(training);
-    SCOPED_TRACE(training ? "training" : "eval");
-    const torch::Tensor expected = reference_resnet(encoder, input.to(torch::kDouble), training);
-    const auto expected_gradients =
-        torch::autograd::grad({(expected * seed).sum()}, encoder.parameters());
-    const torch::Tensor actual = encoder.forward(input);
-    const auto gradients = torch::autograd::grad({(actual * seed).sum()}, encoder.parameters());
-    EXPECT_LT(relative_error(actual, expected), 1e-5);
-    for (size_t i = 0; i < gradients.size(); ++i) {
-      EXPECT_LT(relative_error(gradients[i], expected_gradients[i]), 1e-3)
-          << encoder.named_parameters()[i].key();
+    EXPECT_LT(last, 0.5 * first);
+    for (const auto& parameter : encoder->named_parameters()) {
+      EXPECT_TRUE(parameter.value().grad().defined()) << parameter.key();
     }
   }
 }
 
-TEST(ResNet, TracksRunningStatisticsAsPyTorchDoes) {
-  ResNet encoder({.in_channels = 1, .width = 4});
-  torch::manual_seed(2);
-  const torch::Tensor input = torch::randn({3, 1, 32, 32});
-  const torch::Tensor stem =
-      torch::conv2d(input, encoder.named_parameters()["conv1.weight"], {}, 2, 3);
-  encoder.forward(input);
-  const auto buffers = encoder.named_buffers();
-  EXPECT_TRUE(torch::allclose(buffers["bn1.running_mean"], 0.1 * stem.mean({0, 2, 3}), 1e-4, 1e-6));
-  EXPECT_TRUE(
-      torch::allclose(buffers["bn1.running_var"], 0.9 + 0.1 * stem.var({0, 2, 3}), 1e-4, 1e-6));
-  EXPECT_EQ(buffers["bn1.num_batches_tracked"].item<int64_t>(), 1);
-  EXPECT_EQ(buffers["layer4.1.bn2.num_batches_tracked"].item<int64_t>(), 1);
+TEST(Encoders, RunUnderAutocastAndInHalfThePrecision) {
+  const torch::NoGradGuard no_grad;
+  for (const Example& example : examples()) {
+    SCOPED_TRACE(example.table);
+    const auto encoder = build(example.table);
+    encoder->eval();
+    const torch::Tensor expected = encoder->forward(example.input);
+    {
+      const AutocastGuard autocast(torch::kCPU, true);
+      EXPECT_TRUE(torch::allclose(encoder->forward(example.input).to(torch::kFloat), expected, 0.05,
+                                  0.05 * expected.abs().max().item<double>()));
+    }
+    encoder->to(torch::kBFloat16);
+    const bool real = example.input.is_floating_point();
+    const torch::Tensor half =
+        encoder->forward(real ? example.input.to(torch::kBFloat16) : example.input);
+    EXPECT_EQ(half.scalar_type(), torch::kBFloat16);
+    EXPECT_TRUE(torch::allclose(half.to(torch::kFloat), expected, 0.1,
+                                0.1 * expected.abs().max().item<double>()));
+  }
+}
+
+TEST(Encoders, RefuseRecipesThatMakeNoSense) {
+  const auto fails = [](const std::string& table, const std::string& says) {
+    try {
+      build(table);
+      ADD_FAILURE() << table;
+    } catch (const RecipeError& error) {
+      EXPECT_NE(std::string(error.what()).find(says), std::string::npos) << error.what();
+    }
+  };
+  fails("type = 'resnet101'", "did you mean \"resnet18\"?");
+  fails("type = 'resnet34', stages = 5", "and at most 4, got 5");
+  fails("type = 'resnet50', stages = 0", "encoder.stages: expected an integer of at least 1");
+  fails("type = 'resnet50', depth = 34", "encoder.depth: unknown key");
+  fails("type = 'vit_s', heads = 5", "encoder.heads: expected a divisor of width (384), got 5");
+  fails("type = 'vit_s', image_size = 100",
+        "encoder.image_size: expected multiples of patch (16), got 100");
+  fails("type = 'vit_s', image_size = [32, 32, 32]",
+        "expected a number or height and width, got 3");
+  fails("type = 'vit_s', image_size = [32, 40]", "expected multiples of patch (16), got 40");
+  fails("type = 'vit_s', image_size = 0", "encoder.image_size: expected an integer of at least 1");
+  fails("type = 'vit_s', depth = 0", "encoder.depth: expected an integer of at least 1");
+  fails("type = 'vit_s', tokens = 1", "encoder.tokens: expected");
+  fails("type = 'transformer'", "encoder.in_features");
+  fails("type = 'transformer', in_features = 3, heads = 3", "expected a divisor of width (128)");
+  fails("type = 'transformer', in_features = 3, positions = 'none'", "encoder.positions");
+  fails("type = 'transformer', in_features = 3, dropout = 2",
+        "encoder.dropout: expected a number of at least 0 and at most 1, got 2");
+  fails("type = 'transformer', in_features = 3, max_length = 0", "encoder.max_length");
+  fails("type = 'cnn1d', in_features = 3, tokens = 'all'", "encoder.tokens: expected");
+  fails("type = 'embedding', token = true", "did you mean tokens?");
 }
 
 TEST(Cnn, AveragesItsLastFeatureMap) {
@@ -182,6 +202,17 @@ TEST(SequenceCnn, RunsOverTime) {
   EXPECT_THROW(encoder.forward(torch::randn({2, 3})), c10::Error);
 }
 
+TEST(SequenceCnn, GivesTheStepsWhoseMeanItTakes) {
+  const auto mean = build("type = 'cnn1d', in_features = 3, channels = [4, 2]");
+  const auto steps = build("type = 'cnn1d', in_features = 3, channels = [4, 2], tokens = true");
+  const torch::Tensor input = torch::randn({2, 9, 3});
+  const torch::Tensor tokens = steps->forward(input);
+  EXPECT_EQ(mean->feature_kind(), FeatureKind::kVector);
+  EXPECT_EQ(steps->feature_kind(), FeatureKind::kTokens);
+  ASSERT_EQ(tokens.sizes(), (std::vector<int64_t>{2, 3, 2}));
+  EXPECT_TRUE(torch::allclose(tokens.mean(1), mean->forward(input), 1e-5, 1e-6));
+}
+
 TEST(SequenceCnn, IsInitialisedAsImagesAre) {
   const auto encoder = std::make_shared<SequenceCnn>(32, std::vector<int64_t>{128});
   const auto again = std::make_shared<SequenceCnn>(32, std::vector<int64_t>{128});
@@ -209,6 +240,15 @@ TEST(EmbeddingEncoder, AveragesWhatIsNoPadding) {
   EXPECT_THROW(encoder.forward(torch::zeros({1, 4})), c10::Error);
 }
 
+TEST(EmbeddingEncoder, GivesTheTokensWithoutThePadding) {
+  const auto encoder = build("type = 'embedding', vocab_size = 5, size = 3, tokens = true");
+  EXPECT_EQ(encoder->feature_kind(), FeatureKind::kTokens);
+  EXPECT_EQ(encoder->feature_size(), 3);
+  const torch::Tensor weight = encoder->named_parameters()["embedding.weight"];
+  const torch::Tensor tokens = encoder->forward(torch::tensor({{4, 1, 0}}, torch::kLong));
+  EXPECT_TRUE(torch::equal(tokens[0], torch::stack({weight[4], weight[1], torch::zeros({3})})));
+}
+
 TEST(Mlp, IsLinearReluLinear) {
   const torch::NoGradGuard no_grad;
   Mlp encoder({6, 5, 4});
@@ -220,38 +260,6 @@ TEST(Mlp, IsLinearReluLinear) {
       p["fc2.bias"];
   EXPECT_TRUE(torch::allclose(encoder.forward(input), expected, 1e-5, 1e-6));
   EXPECT_THROW(encoder.forward(torch::randn({3, 5})), c10::Error);
-}
-
-TEST(Initialise, DrawsTheDistributionsOfTheReference) {
-  const auto owner = std::make_shared<ResNet>(ResNetOptions{.in_channels = 3});
-  ResNet& encoder = *owner;
-  torch::nn::Sequential model(torch::nn::Linear(300, 200));
-  initialise(encoder, 1);
-  initialise(*model, 1);
-  const auto p = encoder.named_parameters();
-  // Kaiming fan out: 128 channels x 3 x 3 for layer2's convolutions, also the one of 64 inputs.
-  EXPECT_NEAR(p["layer2.0.conv1.weight"].std().item<double>(), std::sqrt(2.0 / (128 * 9)), 1e-3);
-  EXPECT_NEAR(p["layer2.1.conv1.weight"].std().item<double>(), std::sqrt(2.0 / (128 * 9)), 1e-3);
-  EXPECT_NEAR(p["layer2.1.conv1.weight"].mean().item<double>(), 0.0, 1e-3);
-  EXPECT_TRUE(torch::equal(p["bn1.weight"], torch::ones(64)));
-  EXPECT_TRUE(torch::equal(p["bn1.bias"], torch::zeros(64)));
-  EXPECT_NEAR(model->named_parameters()["0.weight"].std().item<double>(), std::sqrt(2.0 / 500),
-              1e-3);
-  EXPECT_TRUE(torch::equal(model->named_parameters()["0.bias"], torch::zeros(200)));
-}
-
-TEST(Initialise, DependsOnSeedAndNameAlone) {
-  const auto weights = [](uint64_t seed) {
-    const auto owner = std::make_shared<Cnn>(1, std::vector<int64_t>{4, 4});
-    Cnn& encoder = *owner;
-    torch::randn({3});  // what else was drawn does not matter
-    initialise(encoder, seed);
-    return std::vector<torch::Tensor>{encoder.named_parameters()["conv1.weight"],
-                                      encoder.named_parameters()["conv2.weight"]};
-  };
-  EXPECT_TRUE(torch::equal(weights(1)[0], weights(1)[0]));
-  EXPECT_FALSE(torch::equal(weights(1)[0], weights(2)[0]));
-  EXPECT_FALSE(torch::equal(weights(1)[1].select(1, 0), weights(1)[0].select(1, 0)));
 }
 
 }  // namespace

@@ -127,19 +127,37 @@ class FusedResNet : public ::testing::Test {
 struct Case {
   int64_t in_channels, width, batch, height, image_width;
   bool training;
+  int64_t depth = 18;
+  int64_t stages = 4;
 };
+
+/// The shape of the features.
+std::vector<int64_t> feature_sizes(const Case& c) {
+  const int64_t channels = c.width << (c.stages - 1);
+  if (c.stages == 4) {
+    return {c.batch, channels};
+  }
+  const int64_t reduction = int64_t{2} << c.stages;
+  return {c.batch, channels, (c.height + reduction - 1) / reduction,
+          (c.image_width + reduction - 1) / reduction};
+}
 
 /// Of one step by the kernels, or by LibTorch's operators, against the latter in double.
 Errors errors_of(const Case& c, uint64_t seed, bool fused, bool bfloat16) {
-  ResNet encoder({.in_channels = c.in_channels, .width = c.width, .fused = fused});
-  ResNet exact({.in_channels = c.in_channels, .width = c.width});
+  const ResNetOptions options{.in_channels = c.in_channels,
+                              .width = c.width,
+                              .fused = fused,
+                              .depth = c.depth,
+                              .stages = c.stages};
+  ResNet encoder(options);
+  ResNet exact(options);
   draw_weights(encoder, seed, !c.training);
   copy_weights(encoder, exact);
   exact.to(torch::kDouble);
   encoder.train(c.training);
   exact.train(c.training);
   const Tensor images = torch::randn({c.batch, c.in_channels, c.height, c.image_width});
-  const Tensor weights = torch::randn({c.batch, 8 * c.width});
+  const Tensor weights = torch::randn(feature_sizes(c));
   const Outcome expected = step(exact, images.to(torch::kDouble), weights.to(torch::kDouble));
   const AutocastGuard autocast(torch::kCPU, bfloat16);
   const Outcome actual = step(encoder, images, weights);
@@ -148,16 +166,12 @@ Errors errors_of(const Case& c, uint64_t seed, bool fused, bool bfloat16) {
   return compare(encoder, actual, expected);
 }
 
-TEST_F(FusedResNet, EqualsLibTorchsOperatorsInDouble) {
-  for (const Case& c : std::vector<Case>{{3, 16, 3, 65, 47, true},
-                                         {3, 32, 2, 33, 40, true},
-                                         {1, 64, 2, 40, 33, true},
-                                         {2, 16, 2, 37, 64, true},
-                                         {3, 16, 2, 65, 47, false},
-                                         {1, 32, 1, 8, 9, false}}) {
+void expect_equal_in_double(const std::vector<Case>& cases) {
+  for (const Case& c : cases) {
     SCOPED_TRACE(::testing::Message()
-                 << c.in_channels << " channels, width " << c.width << ", " << c.height << "x"
-                 << c.image_width << (c.training ? ", training" : ", evaluation"));
+                 << "ResNet-" << c.depth << ", " << c.stages << " stages, " << c.in_channels
+                 << " channels, width " << c.width << ", " << c.height << "x" << c.image_width
+                 << (c.training ? ", training" : ", evaluation"));
     Errors errors = errors_of(c, 1, true, false);
     for (uint64_t seed = 2; seed <= 4 && errors.gradients > 1e-4; ++seed) {
       errors = errors_of(c, seed, true, false);  // rounding switched a ReLU: other weights
@@ -168,6 +182,24 @@ TEST_F(FusedResNet, EqualsLibTorchsOperatorsInDouble) {
   }
 }
 
+TEST_F(FusedResNet, EqualsLibTorchsOperatorsInDouble) {
+  expect_equal_in_double({{3, 16, 3, 65, 47, true},
+                          {3, 32, 2, 33, 40, true},
+                          {1, 64, 2, 40, 33, true},
+                          {2, 16, 2, 37, 64, true},
+                          {3, 16, 2, 65, 47, false},
+                          {1, 32, 1, 8, 9, false}});
+}
+
+TEST_F(FusedResNet, EqualsThemInAnyDepthAndNumberOfStages) {
+  expect_equal_in_double({{3, 16, 2, 40, 33, true, 34},
+                          {1, 16, 1, 33, 40, false, 34},
+                          {3, 16, 2, 35, 41, true, 18, 1},
+                          {1, 16, 2, 16, 35, true, 34, 2},
+                          {3, 16, 1, 33, 40, false, 18, 3},
+                          {3, 16, 2, 16, 16, false, 18, 3}});
+}
+
 TEST_F(FusedResNet, IsAsExactAsLibTorchInBFloat16) {
   {
     const AutocastGuard autocast(torch::kCPU, true);
@@ -175,15 +207,29 @@ TEST_F(FusedResNet, IsAsExactAsLibTorchInBFloat16) {
       GTEST_SKIP() << "this processor does not compute in bfloat16";
     }
   }
-  for (const bool training : {true, false}) {
-    SCOPED_TRACE(training ? "training" : "evaluation");
-    const Case c{5, 16, 3, 65, 47, training};
+  for (const Case& c : std::vector<Case>{{5, 16, 3, 65, 47, true},
+                                         {5, 16, 3, 65, 47, false},
+                                         {3, 16, 2, 40, 33, true, 34},
+                                         {3, 16, 2, 40, 33, true, 18, 2}}) {
+    SCOPED_TRACE(::testing::Message() << "ResNet-" << c.depth << ", " << c.stages << " stages, "
+                                      << (c.training ? "training" : "evaluation"));
     const Errors fused = errors_of(c, 1, true, true);
     const Errors plain = errors_of(c, 1, false, true);
     EXPECT_LT(fused.features, 1.5 * plain.features);
     EXPECT_LT(fused.gradients, 1.5 * plain.gradients) << fused.worst;
     EXPECT_LE(fused.buffers, 1.5 * plain.buffers);
   }
+}
+
+TEST_F(FusedResNet, LeavesTheGradientOfItsMapsAsItIs) {
+  ResNet encoder({.width = 16, .stages = 2});
+  const Tensor maps = encoder.forward(torch::randn({2, 3, 8, 8}));
+  ASSERT_TRUE(ran_fused(maps));
+  ASSERT_EQ(maps.sizes(), (std::vector<int64_t>{2, 32, 1, 1}));
+  const Tensor seed = torch::randn_like(maps);
+  const Tensor before = seed.clone();
+  torch::autograd::grad({maps}, encoder.parameters(), {seed});
+  EXPECT_TRUE(torch::equal(seed, before));
 }
 
 TEST_F(FusedResNet, TakesOverNothingThatItCannotDo) {
@@ -198,6 +244,9 @@ TEST_F(FusedResNet, TakesOverNothingThatItCannotDo) {
   EXPECT_TRUE(is_fused({.width = 16}, images));
   EXPECT_TRUE(is_fused({.width = 16}, images.contiguous(torch::MemoryFormat::ChannelsLast)));
   EXPECT_TRUE(is_fused({.width = 48}, images));
+  EXPECT_TRUE(is_fused({.width = 16, .depth = 34}, images));
+  EXPECT_TRUE(is_fused({.width = 16, .stages = 2}, images));
+  EXPECT_FALSE(is_fused({.width = 16, .depth = 50}, images));
   EXPECT_FALSE(is_fused({.width = 16, .fused = false}, images));
   EXPECT_FALSE(is_fused({.width = 24}, images));
   EXPECT_FALSE(is_fused({.width = 16, .small_stem = true}, images));

@@ -1,7 +1,6 @@
 #include "unbraid/models/initialisation.h"
 
 #include <cmath>
-#include <optional>
 #include <string>
 
 #include "unbraid/core/random.h"
@@ -15,45 +14,67 @@ void draw_normal(torch::Tensor& weight, double deviation, uint64_t seed, const s
   weight.copy_(torch::empty(weight.sizes(), torch::kFloat).normal_(0.0, deviation, generator));
 }
 
-void zero(torch::Tensor& bias) {
-  if (bias.defined()) {
-    bias.zero_();
+void fill(torch::Tensor& parameter, double value) {
+  if (parameter.defined()) {
+    parameter.fill_(value);
   }
 }
 
 template <typename Convolution>
-void draw_convolution(Convolution& convolution, uint64_t seed, const std::string& name) {
-  const auto fan_out = convolution.weight.numel() / convolution.weight.size(1);
-  draw_normal(convolution.weight, std::sqrt(2.0 / static_cast<double>(fan_out)), seed, name);
-  zero(convolution.bias);
+bool draw_convolution(torch::nn::Module& layer, uint64_t seed, const std::string& name) {
+  auto* convolution = layer.as<Convolution>();
+  if (convolution == nullptr) {
+    return false;
+  }
+  const auto fan_out = convolution->weight.numel() / convolution->weight.size(1);
+  draw_normal(convolution->weight, std::sqrt(2.0 / static_cast<double>(fan_out)), seed, name);
+  fill(convolution->bias, 0.0);
+  return true;
 }
 
 template <typename Norm>
-void reset(Norm& norm) {
-  norm.weight.fill_(1.0);
-  zero(norm.bias);
+bool reset_norm(torch::nn::Module& layer) {
+  auto* norm = layer.as<Norm>();
+  if (norm == nullptr) {
+    return false;
+  }
+  fill(norm->weight, 1.0);
+  fill(norm->bias, 0.0);
+  return true;
+}
+
+/// Whether `layer` is of a kind that has a way of its own.
+bool draw_layer(torch::nn::Module& layer, uint64_t seed, const std::string& name) {
+  using namespace torch::nn;  // NOLINT(google-build-using-namespace)
+  if (auto* linear = layer.as<Linear>()) {
+    const auto fans = linear->weight.size(0) + linear->weight.size(1);
+    draw_normal(linear->weight, std::sqrt(2.0 / static_cast<double>(fans)), seed, name);
+    fill(linear->bias, 0.0);
+    return true;
+  }
+  if (auto* embedding = layer.as<Embedding>()) {
+    draw_normal(embedding->weight, 1.0, seed, name);
+    return true;
+  }
+  return draw_convolution<Conv1d>(layer, seed, name) ||
+         draw_convolution<Conv2d>(layer, seed, name) ||
+         draw_convolution<Conv3d>(layer, seed, name) || reset_norm<BatchNorm1d>(layer) ||
+         reset_norm<BatchNorm2d>(layer) || reset_norm<BatchNorm3d>(layer) ||
+         reset_norm<LayerNorm>(layer) || reset_norm<GroupNorm>(layer);
 }
 
 }  // namespace
 
 void initialise(torch::nn::Module& module, uint64_t seed) {
+  constexpr double kDeviation = 0.02;
   const torch::NoGradGuard no_grad;
   for (const auto& entry : module.named_modules()) {
-    torch::nn::Module& layer = *entry.value();
-    if (auto* linear = layer.as<torch::nn::Linear>()) {
-      const auto fans = linear->weight.size(0) + linear->weight.size(1);
-      draw_normal(linear->weight, std::sqrt(2.0 / static_cast<double>(fans)), seed, entry.key());
-      zero(linear->bias);
-    } else if (auto* convolution = layer.as<torch::nn::Conv2d>()) {
-      draw_convolution(*convolution, seed, entry.key());
-    } else if (auto* over_time = layer.as<torch::nn::Conv1d>()) {
-      draw_convolution(*over_time, seed, entry.key());
-    } else if (auto* embedding = layer.as<torch::nn::Embedding>()) {
-      draw_normal(embedding->weight, 1.0, seed, entry.key());
-    } else if (auto* norm = layer.as<torch::nn::BatchNorm2d>()) {
-      reset(*norm);
-    } else if (auto* norm_over_time = layer.as<torch::nn::BatchNorm1d>()) {
-      reset(*norm_over_time);
+    if (draw_layer(*entry.value(), seed, entry.key())) {
+      continue;
+    }
+    const std::string prefix = entry.key().empty() ? "" : entry.key() + ".";
+    for (auto& own : entry.value()->named_parameters(/*recurse=*/false)) {
+      draw_normal(own.value(), kDeviation, seed, prefix + own.key());
     }
   }
 }

@@ -2,6 +2,9 @@
 
 #include <cmath>
 #include <limits>
+#include <string>
+
+#include <fmt/format.h>
 
 namespace unbraid {
 
@@ -66,6 +69,34 @@ Tensor TransformerBlockImpl::forward(const Tensor& x, const Tensor& mask) {
   const Tensor attended = x + drop(attn_->forward(norm1_->forward(x), mask));
   const Tensor hidden = torch::gelu(fc1_->forward(norm2_->forward(attended)));
   return attended + drop(fc2_->forward(hidden));
+}
+
+TransformerBlocksImpl::TransformerBlocksImpl(int64_t depth,
+                                             const TransformerBlockOptions& options) {
+  for (int64_t i = 0; i < depth; ++i) {
+    blocks_.push_back(register_module(std::to_string(i), TransformerBlock(options)));
+  }
+}
+
+Tensor TransformerBlocksImpl::forward(Tensor x, const Tensor& mask) {
+  for (TransformerBlock& block : blocks_) {
+    x = block->forward(x, mask);
+  }
+  return x;
+}
+
+TransformerBlockOptions read_transformer_block(Options& options,
+                                               const TransformerBlockOptions& defaults) {
+  const TransformerBlockOptions read{
+      .width = options.integer("width", defaults.width, {.min = 1, .max = 1 << 16}),
+      .heads = options.integer("heads", defaults.heads, {.min = 1, .max = 1 << 16}),
+      .dropout = options.number("dropout", defaults.dropout, {.min = 0, .max = 1}),
+  };
+  if (read.width % read.heads != 0) {
+    throw options.error(
+        "heads", fmt::format("expected a divisor of width ({}), got {}", read.width, read.heads));
+  }
+  return read;
 }
 
 torch::nn::LayerNorm make_layer_norm(int64_t width) {

@@ -1,5 +1,8 @@
 #pragma once
 
+#include <vector>
+
+#include "unbraid/core/options.h"
 #include "unbraid/core/torch.h"
 
 namespace unbraid {
@@ -46,6 +49,22 @@ class TransformerBlockImpl : public torch::nn::Module {
   torch::nn::Linear fc2_;
 };
 TORCH_MODULE(TransformerBlock);
+
+/// `depth` blocks one after another, with parameters 0.norm1.weight, ….
+class TransformerBlocksImpl : public torch::nn::Module {
+ public:
+  TransformerBlocksImpl(int64_t depth, const TransformerBlockOptions& options);
+  /// As of TransformerBlock.
+  torch::Tensor forward(torch::Tensor x, const torch::Tensor& mask = {});
+
+ private:
+  std::vector<TransformerBlock> blocks_;
+};
+TORCH_MODULE(TransformerBlocks);
+
+/// Reads `width`, `heads` and `dropout` from a recipe's table.
+TransformerBlockOptions read_transformer_block(Options& options,
+                                               const TransformerBlockOptions& defaults);
 
 /// LayerNorm over the last dimension with ViT's epsilon.
 torch::nn::LayerNorm make_layer_norm(int64_t width);

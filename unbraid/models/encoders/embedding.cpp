@@ -2,8 +2,9 @@
 
 namespace unbraid {
 
-EmbeddingEncoder::EmbeddingEncoder(int64_t vocab_size, int64_t size, int64_t padding)
+EmbeddingEncoder::EmbeddingEncoder(int64_t vocab_size, int64_t size, int64_t padding, bool tokens)
     : padding_(padding),
+      tokens_(tokens),
       embedding_(register_module("embedding", torch::nn::Embedding(vocab_size, size))) {}
 
 torch::Tensor EmbeddingEncoder::forward(const torch::Tensor& input) {
@@ -15,15 +16,16 @@ torch::Tensor EmbeddingEncoder::forward(const torch::Tensor& input) {
   TORCH_CHECK(largest < embedding_->weight.size(0), "[embedding] vocab_size: expected more than ",
               largest, ", an id of the text, got ", embedding_->weight.size(0));
   const torch::Tensor present = (input != padding_).unsqueeze(2);
-  const torch::Tensor sum = (embedding_->forward(input) * present).sum(1);
-  return sum / present.sum(1).clamp_min(1);
+  const torch::Tensor embedded = embedding_->forward(input) * present;
+  return tokens_ ? embedded : embedded.sum(1) / present.sum(1).clamp_min(1);
 }
 
 EncoderBuilder EmbeddingEncoder::read(Options& options) {
   const int64_t vocab_size = options.integer("vocab_size", kVocabSize, {2, 1 << 24});
   const int64_t size = options.integer("size", 256, {1, 1 << 16});
   const int64_t padding = options.integer("padding", 0, {0, static_cast<double>(vocab_size - 1)});
-  return [=] { return std::make_shared<EmbeddingEncoder>(vocab_size, size, padding); };
+  const bool tokens = options.boolean("tokens", false);
+  return [=] { return std::make_shared<EmbeddingEncoder>(vocab_size, size, padding, tokens); };
 }
 
 }  // namespace unbraid

@@ -1,12 +1,15 @@
 #include "unbraid/models/encoders/encoder.h"
 
 #include <array>
+#include <vector>
 
 #include "unbraid/models/encoders/cnn.h"
 #include "unbraid/models/encoders/embedding.h"
 #include "unbraid/models/encoders/mlp.h"
 #include "unbraid/models/encoders/resnet.h"
 #include "unbraid/models/encoders/sequence_cnn.h"
+#include "unbraid/models/encoders/transformer.h"
+#include "unbraid/models/encoders/vision_transformer.h"
 
 namespace unbraid {
 namespace {
@@ -18,10 +21,14 @@ struct Entry {
 
 constexpr std::array kEncoders{
     Entry{"resnet18", ResNet::read},
+    Entry{"resnet34", ResNet::read},
+    Entry{"resnet50", ResNet::read},
     Entry{"cnn", Cnn::read},
     Entry{"cnn1d", SequenceCnn::read},
     Entry{"mlp", Mlp::read},
     Entry{"embedding", EmbeddingEncoder::read},
+    Entry{"vit_s", VisionTransformer::read},
+    Entry{"transformer", TransformerEncoder::read},
 };
 
 }  // namespace
@@ -37,7 +44,10 @@ torch::Tensor encode_frames(const torch::Tensor& input,
     return encode(input);
   }
   const torch::Tensor features = encode(input.flatten(0, 1));
-  return features.view({input.size(0), input.size(1), -1}).mean(1);
+  std::vector<int64_t> sizes = features.sizes().vec();
+  sizes.front() = input.size(1);
+  sizes.insert(sizes.begin(), input.size(0));
+  return features.view(sizes).mean(1);
 }
 
 }  // namespace unbraid

@@ -26,7 +26,7 @@ using EncoderBuilder = std::function<std::shared_ptr<Encoder>()>;
 EncoderBuilder read_encoder(Options& options);
 
 /// Runs `encode` on images [B, C, H, W], or on clips of N frames [B, N, C, H, W] frame by frame,
-/// averaging the features of a clip.
+/// averaging the features of a clip, be they vectors, tokens or maps.
 torch::Tensor encode_frames(const torch::Tensor& input,
                             const std::function<torch::Tensor(const torch::Tensor&)>& encode);
 

@@ -4,8 +4,8 @@
 
 namespace unbraid {
 
-SequenceCnn::SequenceCnn(int64_t in_features, std::vector<int64_t> channels)
-    : in_features_(in_features), channels_(std::move(channels)) {
+SequenceCnn::SequenceCnn(int64_t in_features, std::vector<int64_t> channels, bool tokens)
+    : in_features_(in_features), channels_(std::move(channels)), tokens_(tokens) {
   TORCH_CHECK(!channels_.empty(), "[cnn1d] expected at least one layer, got none");
   for (size_t i = 0; i < channels_.size(); ++i) {
     const std::string number = std::to_string(i + 1);
@@ -25,7 +25,7 @@ torch::Tensor SequenceCnn::forward(const torch::Tensor& input) {
   for (size_t i = 0; i < convolutions_.size(); ++i) {
     x = torch::relu(norms_[i]->forward(convolutions_[i]->forward(x)));
   }
-  return x.mean(2);
+  return tokens_ ? x.transpose(1, 2) : x.mean(2);
 }
 
 EncoderBuilder SequenceCnn::read(Options& options) {
@@ -36,7 +36,8 @@ EncoderBuilder SequenceCnn::read(Options& options) {
   if (channels.empty()) {
     throw options.error("channels", "expected at least one layer, got an empty list");
   }
-  return [=] { return std::make_shared<SequenceCnn>(in_features, channels); };
+  const bool tokens = options.boolean("tokens", false);
+  return [=] { return std::make_shared<SequenceCnn>(in_features, channels, tokens); };
 }
 
 }  // namespace unbraid

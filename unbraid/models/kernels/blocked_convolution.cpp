@@ -78,7 +78,7 @@ auto translating_errors(Body body) {
   try {
     return body();
   } catch (const dnnl::error& error) {
-    TORCH_CHECK(false, "[resnet18] oneDNN failed: ", error.what(), " (status ",
+    TORCH_CHECK(false, "[resnet] oneDNN failed: ", error.what(), " (status ",
                 dnnl_status2str(error.status), ")");
   }
 }

@@ -155,6 +155,11 @@ NormGradient norm_gradient(const Normed& x, const Tensor& sum_dz, const Tensor& 
   return gradient;
 }
 
+/// [N, C, H, W] seen as [N, C/16, H, W, 16].
+Tensor as_blocked(const Tensor& x) {
+  return x.reshape({x.size(0), -1, kBlock, x.size(2), x.size(3)}).permute({0, 1, 3, 4, 2});
+}
+
 }  // namespace
 
 Normed with_statistics(const Tensor& x, torch::nn::BatchNorm2dImpl& norm, bool training) {
@@ -239,6 +244,16 @@ Tensor average_backward(const Tensor& dy, const Tensor& like) {
     plane_fill(data<float>(scaled) + plane.sums(), pixels_of(dx), plane.of<decltype(type)>(dx));
   });
   return dx;
+}
+
+Tensor maps(const Tensor& x) {
+  Tensor y = at::empty({x.size(0), x.size(1) * kBlock, x.size(2), x.size(3)}, at::kFloat);
+  as_blocked(y).copy_(x);
+  return y;
+}
+
+Tensor maps_backward(const Tensor& dy, const Tensor& like) {
+  return at::empty_like(like).copy_(as_blocked(dy));
 }
 
 NormGradient norm_relu_backward(const Normed& x, const Tensor& dy, bool training) {

@@ -44,6 +44,12 @@ torch::Tensor average(const torch::Tensor& x);
 /// Gradient of average(like) from that of its result.
 torch::Tensor average_backward(const torch::Tensor& dy, const torch::Tensor& like);
 
+/// As float [N, C, H, W].
+torch::Tensor maps(const torch::Tensor& x);
+
+/// Gradient of maps(like) from that of its result.
+torch::Tensor maps_backward(const torch::Tensor& dy, const torch::Tensor& like);
+
 /// What one norm adds to the gradients: of its weight and bias, and the coefficients [3, C] by
 /// which the gradient of its result becomes that of its input.
 struct NormGradient {

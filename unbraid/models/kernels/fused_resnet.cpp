@@ -64,8 +64,9 @@ bool unit_fits(const ConvolutionNorm& unit, bool training) {
 }
 
 /// LibTorch refuses to train on a single value per channel, which the last stage has first.
-bool has_values_to_normalise(const Tensor& images) {
-  const auto reduced = [](int64_t size) { return (size + 31) / 32; };
+bool has_values_to_normalise(const Tensor& images, size_t stages) {
+  const int64_t reduction = int64_t{2} << stages;
+  const auto reduced = [&](int64_t size) { return (size + reduction - 1) / reduction; };
   return images.size(0) * reduced(images.size(2)) * reduced(images.size(3)) > 1;
 }
 
@@ -73,23 +74,30 @@ bool has_values_to_normalise(const Tensor& images) {
 
 bool fused_resnet_available() { return available(at::kFloat); }
 
-bool fused_resnet_applies(const Tensor& images, const std::vector<ConvolutionNorm>& units,
+bool fused_resnet_applies(const Tensor& images, const std::vector<ResNetStage>& stages,
                           bool training) {
-  if (!images_fit(images, units.front().convolution->weight)) {
+  if (!images_fit(images, stages.front().front().convolution->weight)) {
     return false;
   }
   const at::ScalarType type = compute_type(images);
   return type != at::ScalarType::Undefined && available(type) && stem_is_fast(images, type) &&
-         (!training || has_values_to_normalise(images)) &&
-         std::all_of(units.begin(), units.end(),
-                     [&](const ConvolutionNorm& unit) { return unit_fits(unit, training); });
+         (!training || has_values_to_normalise(images, stages.size())) &&
+         std::all_of(stages.begin(), stages.end(), [&](const ResNetStage& units) {
+           return std::all_of(units.begin(), units.end(), [&](const ConvolutionNorm& unit) {
+             return unit_fits(unit, training);
+           });
+         });
 }
 
-Tensor fused_resnet(const Tensor& images, const std::vector<ConvolutionNorm>& units,
+Tensor fused_resnet(const Tensor& images, const std::vector<ResNetStage>& stages, bool averages,
                     bool training) {
   Tensor x = images.detach().to(compute_type(images)).contiguous();
-  for (int stage = 0; stage < kStages; ++stage) {
-    x = resnet_stage(x, units.data() + stage * kUnitsPerStage, stage, training);
+  for (const ResNetStage& stage : stages) {
+    const bool last = &stage == &stages.back();
+    const StageOutput result = averages ? StageOutput::kAverages : StageOutput::kMaps;
+    x = resnet_stage(x, stage,
+                     &stage == &stages.front() ? StageInput::kImages : StageInput::kBlocked,
+                     last ? result : StageOutput::kBlocked, training);
   }
   return x;
 }
@@ -102,12 +110,12 @@ namespace unbraid::kernels {
 
 bool fused_resnet_available() { return false; }
 
-bool fused_resnet_applies(const torch::Tensor&, const std::vector<ConvolutionNorm>&, bool) {
+bool fused_resnet_applies(const torch::Tensor&, const std::vector<ResNetStage>&, bool) {
   return false;
 }
 
-torch::Tensor fused_resnet(const torch::Tensor&, const std::vector<ConvolutionNorm>&, bool) {
-  TORCH_CHECK(false, "[resnet18] this build has no fused kernels");
+torch::Tensor fused_resnet(const torch::Tensor&, const std::vector<ResNetStage>&, bool, bool) {
+  TORCH_CHECK(false, "[resnet] this build has no fused kernels");
 }
 
 }  // namespace unbraid::kernels

@@ -13,7 +13,6 @@ using torch::Tensor;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-constexpr int kBlocks = 2;
 constexpr int64_t kStemStride = 2;
 constexpr int kNoUnit = -1;
 
@@ -22,40 +21,57 @@ struct BlockShape {
   int conv1, conv2, downsample;  // units
 };
 
-BlockShape block_shape(int stage, int block) {
-  if (stage == 0) {
-    return block == 0 ? BlockShape{1, 1, 2, kNoUnit} : BlockShape{1, 3, 4, kNoUnit};
-  }
-  return block == 0 ? BlockShape{2, 0, 1, 2} : BlockShape{1, 3, 4, kNoUnit};
-}
-
 // A unit's parameters among the stage's.
 enum Parameter { kWeight, kGamma, kBeta, kParametersPerUnit };
-constexpr int kParameters = kUnitsPerStage * kParametersPerUnit;
 
-// What is saved: the parameters, then for each block the following, then the result of the last
-// block, then for the first stage the stem's.
 enum BlockSlot { kIn, kX1, kStatistics1, kX2, kStatistics2, kXr, kStatisticsR, kBlockSlots };
 enum StemSlot { kImages, kStem, kStemStatistics, kMaximum, kPosition, kStemSlots };
-constexpr size_t kResult = kParameters + kBlocks * kBlockSlots;
-constexpr size_t kStemStart = kResult + 1;
-constexpr size_t kSlots = kStemStart + kStemSlots;
 
-size_t block_slot(int block, int slot) { return kParameters + block * kBlockSlots + slot; }
+/// What a stage is made of, and where what is saved of it is: the parameters, then what each block
+/// has, then the result of the last block, then for the first stage the stem's.
+struct Stage {
+  int blocks;
+  StageInput input;
+  StageOutput output;
+  bool training;
+
+  [[nodiscard]] bool has_stem() const { return input == StageInput::kImages; }
+  [[nodiscard]] BlockShape block(int number) const {
+    if (number == 0 && !has_stem()) {
+      return {2, 0, 1, 2};
+    }
+    return {1, 2 * number + 1, 2 * number + 2, kNoUnit};
+  }
+
+  [[nodiscard]] int parameters() const { return (2 * blocks + 1) * kParametersPerUnit; }
+  [[nodiscard]] size_t slot(int block, BlockSlot which) const {
+    return static_cast<size_t>(parameters() + block * kBlockSlots + which);
+  }
+  [[nodiscard]] size_t result() const { return slot(blocks, kIn); }
+  [[nodiscard]] size_t slot(StemSlot which) const { return result() + 1 + which; }
+  [[nodiscard]] size_t slots() const { return slot(kStemSlots); }
+};
 
 class StageForward {
  public:
   /// With `keeps`, saved() afterwards has what StageBackward needs.
-  StageForward(const ConvolutionNorm* units, int stage, bool training, bool keeps)
-      : units_(units), stage_(stage), training_(training), keeps_(keeps), saved_(kSlots) {}
+  StageForward(const ResNetStage& units, const Stage& stage, bool keeps)
+      : units_(units), stage_(stage), keeps_(keeps), saved_(stage.slots()) {}
 
   Tensor run(const Tensor& input) {
-    Tensor x = stage_ == 0 ? run_stem(input) : input;
-    for (int block = 0; block < kBlocks; ++block) {
+    Tensor x = stage_.has_stem() ? run_stem(input) : input;
+    for (int block = 0; block < stage_.blocks; ++block) {
       x = run_block(x, block);
     }
-    save(kResult, x);
-    return stage_ == kStages - 1 ? average(x) : x;
+    save(stage_.result(), x);
+    switch (stage_.output) {
+      case StageOutput::kAverages:
+        return average(x);
+      case StageOutput::kMaps:
+        return maps(x);
+      default:
+        return x;
+    }
   }
 
   [[nodiscard]] const variable_list& saved() const { return saved_; }
@@ -68,9 +84,9 @@ class StageForward {
   }
 
   Normed unit(const Tensor& x, int number, int64_t stride) {
-    const ConvolutionNorm& unit = units_[number];
+    const ConvolutionNorm& unit = units_[static_cast<size_t>(number)];
     return with_statistics(convolve(x, unit.convolution->weight, stride), *unit.norm.ptr(),
-                           training_);
+                           stage_.training);
   }
 
   /// Where the activation of x goes: over x if the backward pass does not need it.
@@ -81,46 +97,45 @@ class StageForward {
   Tensor run_stem(const Tensor& images) {
     const Normed stem = unit(images, 0, kStemStride);
     const Pooled pooled = norm_relu_pool(stem);
-    save(kStemStart + kImages, images);
-    save(kStemStart + kStem, stem.x);
-    save(kStemStart + kStemStatistics, stem.statistics);
-    save(kStemStart + kMaximum, pooled.x_max);
-    save(kStemStart + kPosition, pooled.position);
+    save(stage_.slot(kImages), images);
+    save(stage_.slot(kStem), stem.x);
+    save(stage_.slot(kStemStatistics), stem.statistics);
+    save(stage_.slot(kMaximum), pooled.x_max);
+    save(stage_.slot(kPosition), pooled.position);
     return pooled.y;
   }
 
   Normed run_residual(const Tensor& in, int block) {
-    const BlockShape shape = block_shape(stage_, block);
+    const BlockShape shape = stage_.block(block);
     const Normed x1 = unit(in, shape.conv1, shape.stride);
     const Tensor hidden = activation_of(x1);
     norm_relu(x1, hidden);
     const Normed x2 = unit(hidden, shape.conv2, 1);
-    save(block_slot(block, kX1), x1.x);
-    save(block_slot(block, kStatistics1), x1.statistics);
-    save(block_slot(block, kX2), x2.x);
-    save(block_slot(block, kStatistics2), x2.statistics);
+    save(stage_.slot(block, kX1), x1.x);
+    save(stage_.slot(block, kStatistics1), x1.statistics);
+    save(stage_.slot(block, kX2), x2.x);
+    save(stage_.slot(block, kStatistics2), x2.statistics);
     return x2;
   }
 
   Tensor run_block(const Tensor& in, int block) {
-    save(block_slot(block, kIn), in);
+    save(stage_.slot(block, kIn), in);
     const Normed residual = run_residual(in, block);
     Normed shortcut{in, {}};
-    if (const int downsample = block_shape(stage_, block).downsample; downsample != kNoUnit) {
+    if (const int downsample = stage_.block(block).downsample; downsample != kNoUnit) {
       // oneDNN 2.6 runs strided 1x1 convolutions of some odd sizes by slow reference loops in
       // bfloat16, so the stride is taken before.
       shortcut = unit(subsample(in), downsample, 1);
-      save(block_slot(block, kXr), shortcut.x);
-      save(block_slot(block, kStatisticsR), shortcut.statistics);
+      save(stage_.slot(block, kXr), shortcut.x);
+      save(stage_.slot(block, kStatisticsR), shortcut.statistics);
     }
     Tensor out = activation_of(residual);
     norm_add_relu(residual, shortcut, out);
     return out;
   }
 
-  const ConvolutionNorm* units_;
-  int stage_;
-  bool training_;
+  const ResNetStage& units_;
+  Stage stage_;
   bool keeps_;
   variable_list saved_;
 };
@@ -133,21 +148,19 @@ struct SplitGradient {
 
 class StageBackward {
  public:
-  StageBackward(const AutogradContext& context, int stage, bool training)
+  StageBackward(const AutogradContext& context, const Stage& stage)
       : context_(context),
         stage_(stage),
-        training_(training),
         saved_(context.get_saved_variables()),
-        gradients_(kFirstParameter + kParameters) {}
+        gradients_(kFirstParameter + stage.parameters()) {}
 
   /// Gradients of the input and the parameters.
   variable_list run(const Tensor& gradient) {
-    const bool averages = stage_ == kStages - 1;
-    SplitGradient dy{averages ? average_backward(gradient, saved_[kResult]) : gradient, {}};
-    for (int block = kBlocks - 1; block >= 0; --block) {
+    SplitGradient dy{blocked(gradient), {}};
+    for (int block = stage_.blocks - 1; block >= 0; --block) {
       dy = run_block(dy, block);
     }
-    if (stage_ == 0) {
+    if (stage_.has_stem()) {
       run_stem(dy);
     } else {
       gradients_[kInput] = dy.first;
@@ -160,6 +173,19 @@ class StageBackward {
   static constexpr int kInput = 0;
   static constexpr int kFirstParameter = 1;
 
+  /// The gradient of the last block's result, which may be overwritten.
+  [[nodiscard]] Tensor blocked(const Tensor& gradient) const {
+    const Tensor& result = saved_[stage_.result()];
+    switch (stage_.output) {
+      case StageOutput::kAverages:
+        return average_backward(gradient, result);
+      case StageOutput::kMaps:
+        return maps_backward(gradient, result);
+      default:
+        return gradient;
+    }
+  }
+
   static int parameter(int unit, Parameter which) { return unit * kParametersPerUnit + which; }
   [[nodiscard]] const Tensor& weight(int unit) const { return saved_[parameter(unit, kWeight)]; }
   [[nodiscard]] bool needs(int unit, Parameter which) const {
@@ -171,8 +197,8 @@ class StageBackward {
     if (block > 0) {
       return true;
     }
-    return stage_ > 0 ? context_.needs_input_grad(kInput)
-                      : needs(0, kWeight) || needs(0, kGamma) || needs(0, kBeta);
+    return stage_.has_stem() ? needs(0, kWeight) || needs(0, kGamma) || needs(0, kBeta)
+                             : context_.needs_input_grad(kInput);
   }
 
   void set_weight_gradient(int unit, const Tensor& input, const Tensor& gradient, int64_t stride) {
@@ -186,16 +212,16 @@ class StageBackward {
   }
 
   SplitGradient run_block(SplitGradient& dy, int block) {
-    const auto slot = [&](BlockSlot which) { return saved_[block_slot(block, which)]; };
-    const BlockShape shape = block_shape(stage_, block);
+    const auto slot = [&](BlockSlot which) { return saved_[stage_.slot(block, which)]; };
+    const BlockShape shape = stage_.block(block);
     const Tensor in = slot(kIn);
-    const Tensor out = block + 1 < kBlocks ? saved_[block_slot(block + 1, kIn)] : saved_[kResult];
+    const Tensor out = saved_[stage_.slot(block + 1, kIn)];  // the last one's: result()
     const Normed x1{slot(kX1), slot(kStatistics1)};
     const Normed x2{slot(kX2), slot(kStatistics2)};
     const Normed shortcut{slot(kXr), slot(kStatisticsR)};
 
     const AddReluGradients sum =
-        add_relu_backward(dy.first, dy.second, out, x2, shortcut, pixels(out), training_);
+        add_relu_backward(dy.first, dy.second, out, x2, shortcut, pixels(out), stage_.training);
     const Tensor dz = dy.first;
     set_norm_gradients(shape.conv2, sum.x);
     // The second part is in the sum, so its buffer is free.
@@ -210,7 +236,7 @@ class StageBackward {
     const Tensor dx1 =
         convolve_backward_input(dx2, weight(shape.conv2), 1, x1.x.size(2), x1.x.size(3));
     dx2 = Tensor();
-    set_norm_gradients(shape.conv1, norm_relu_backward(x1, dx1, training_));
+    set_norm_gradients(shape.conv1, norm_relu_backward(x1, dx1, stage_.training));
     if (needs(shape.conv1, kWeight)) {
       set_weight_gradient(shape.conv1, in, dx1, shape.stride);
     }
@@ -241,12 +267,12 @@ class StageBackward {
     if (!needs_input_of(0)) {
       return;
     }
-    const auto slot = [&](StemSlot which) { return saved_[kStemStart + which]; };
+    const auto slot = [&](StemSlot which) { return saved_[stage_.slot(which)]; };
     const Normed stem{slot(kStem), slot(kStemStatistics)};
-    const Tensor pooled = saved_[block_slot(0, kIn)];
+    const Tensor pooled = saved_[stage_.slot(0, kIn)];
     const AddReluGradients sum =
         add_relu_backward(dy.first, dy.second, pooled, {slot(kMaximum), stem.statistics}, {},
-                          pixels(stem.x), training_);
+                          pixels(stem.x), stage_.training);
     dy.second = Tensor();
     set_norm_gradients(0, sum.x);
     if (needs(0, kWeight)) {
@@ -258,8 +284,7 @@ class StageBackward {
   static int64_t pixels(const Tensor& x) { return x.size(2) * x.size(3); }
 
   const AutogradContext& context_;
-  int stage_;
-  bool training_;
+  Stage stage_;
   variable_list saved_;
   variable_list gradients_;
 };
@@ -268,7 +293,7 @@ class StageBackward {
 void forbid_second_order(variable_list& gradients, const variable_list& depends_on) {
   using torch::autograd::Error;
   const std::shared_ptr<Error> error(
-      new Error("[resnet18] the fused kernels have no second-order gradients; build the encoder "
+      new Error("[resnet] the fused kernels have no second-order gradients; build the encoder "
                 "with .fused = false",
                 torch::autograd::collect_next_edges(depends_on)),
       torch::autograd::deleteNode);
@@ -279,32 +304,37 @@ class StageFunction : public torch::autograd::Function<StageFunction> {
  public:
   /// `parameters` are those of `units`, once more so that autograd sees them.
   static Tensor forward(AutogradContext* context, const Tensor& input, at::TensorList parameters,
-                        const ConvolutionNorm* units, int stage, bool training, bool keeps) {
-    StageForward forward(units, stage, training, keeps);
+                        const ResNetStage* units, const Stage& stage, bool keeps) {
+    StageForward forward(*units, stage, keeps);
     Tensor output = forward.run(input);
     if (keeps) {
       variable_list saved = forward.saved();
       std::copy(parameters.begin(), parameters.end(), saved.begin());
       context->save_for_backward(std::move(saved));
-      context->saved_data["stage"] = static_cast<int64_t>(stage);
-      context->saved_data["training"] = training;
+      context->saved_data["blocks"] = int64_t{stage.blocks};
+      context->saved_data["input"] = static_cast<int64_t>(stage.input);
+      context->saved_data["output"] = static_cast<int64_t>(stage.output);
+      context->saved_data["training"] = stage.training;
     }
     return output;
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& outer) {
-    constexpr size_t kOtherArguments = 4;
-    const auto stage = static_cast<int>(context->saved_data["stage"].toInt());
+    constexpr size_t kOtherArguments = 3;
+    auto& saved_data = context->saved_data;
+    const Stage stage{static_cast<int>(saved_data["blocks"].toInt()),
+                      static_cast<StageInput>(saved_data["input"].toInt()),
+                      static_cast<StageOutput>(saved_data["output"].toInt()),
+                      saved_data["training"].toBool()};
     variable_list gradients;
     {
       const torch::NoGradGuard no_grad;
-      gradients =
-          StageBackward(*context, stage, context->saved_data["training"].toBool()).run(outer[0]);
+      gradients = StageBackward(*context, stage).run(outer[0]);
     }
     if (torch::GradMode::is_enabled()) {
       const variable_list saved = context->get_saved_variables();
-      variable_list depends_on(saved.begin(), saved.begin() + kParameters);
-      depends_on.insert(depends_on.end(), {outer[0], saved[block_slot(0, kIn)]});
+      variable_list depends_on(saved.begin(), saved.begin() + stage.parameters());
+      depends_on.insert(depends_on.end(), {outer[0], saved[stage.slot(0, kIn)]});
       forbid_second_order(gradients, depends_on);
     }
     gradients.resize(gradients.size() + kOtherArguments);
@@ -314,16 +344,17 @@ class StageFunction : public torch::autograd::Function<StageFunction> {
 
 }  // namespace
 
-Tensor resnet_stage(const Tensor& input, const ConvolutionNorm* units, int stage, bool training) {
+Tensor resnet_stage(const Tensor& x, const ResNetStage& units, StageInput input, StageOutput output,
+                    bool training) {
   variable_list parameters;
-  for (int unit = 0; unit < kUnitsPerStage; ++unit) {
-    parameters.insert(parameters.end(), {units[unit].convolution->weight, units[unit].norm->weight,
-                                         units[unit].norm->bias});
+  for (const ConvolutionNorm& unit : units) {
+    parameters.insert(parameters.end(),
+                      {unit.convolution->weight, unit.norm->weight, unit.norm->bias});
   }
-  const bool keeps =
-      torch::GradMode::is_enabled() &&
-      (input.requires_grad() || torch::autograd::any_variable_requires_grad(parameters));
-  return StageFunction::apply(input, at::TensorList(parameters), units, stage, training, keeps);
+  const bool keeps = torch::GradMode::is_enabled() &&
+                     (x.requires_grad() || torch::autograd::any_variable_requires_grad(parameters));
+  const Stage stage{static_cast<int>(units.size() / 2), input, output, training};
+  return StageFunction::apply(x, at::TensorList(parameters), &units, stage, keeps);
 }
 
 }  // namespace unbraid::kernels

@@ -4,15 +4,15 @@
 
 namespace unbraid::kernels {
 
-inline constexpr int kStages = 4;
-inline constexpr int kUnitsPerStage = 5;
+/// Plain images [N, C, H, W] for the stem, or activations of the blocked layout.
+enum class StageInput { kImages, kBlocked };
+/// Activations of the blocked layout; or float, as maps [N, C, H, W] or their averages [N, C].
+enum class StageOutput { kBlocked, kMaps, kAverages };
 
-/// One stage of ResNet-18 as one operator of autograd: the stem's or the downsampling unit and the
-/// four others of its two blocks, at `units`. Gradients that meet at a residual are added in the
-/// pass that needs their sum, gradient buffers are overwritten, and what a stage saved is freed
-/// once its gradients are known. The first stage takes plain images [N, C, H, W], the others
-/// blocked activations; the last one returns the averages [N, C], float.
-torch::Tensor resnet_stage(const torch::Tensor& input, const ConvolutionNorm* units, int stage,
-                           bool training);
+/// One stage of basic blocks as one operator of autograd. Gradients that meet at a residual are
+/// added in the pass that needs their sum, gradient buffers are overwritten, and what a stage saved
+/// is freed once its gradients are known.
+torch::Tensor resnet_stage(const torch::Tensor& x, const ResNetStage& units, StageInput input,
+                           StageOutput output, bool training);
 
 }  // namespace unbraid::kernels
