@@ -107,6 +107,11 @@ void run(const DemoArguments& arguments) {
                                          fmt::format("method={}", kMethods[i].method)};
       overrides.insert(overrides.end(), arguments.overrides.begin(), arguments.overrides.end());
       const Recipe recipe = parse_recipe(std::string(kDemoRecipe), "avdigits", overrides);
+      if (const auto metric = recipe.task->metrics()->values().front().first;
+          metric != "accuracy") {
+        throw RecipeError(
+            fmt::format("task: expected one of accuracy, which the demo compares, got {}", metric));
+      }
       std::string folder = fmt::format("{}-seed{}", kMethods[i].title, seed);
       std::replace(folder.begin(), folder.end(), ' ', '-');
       RunDirectory::check_free(out / folder);

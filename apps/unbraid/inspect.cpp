@@ -65,7 +65,8 @@ struct Statistics {
   }
 };
 
-/// Samples by label and split, labels in the order of their names, numbers by value.
+/// Samples by label and split, labels in the order of their names, numbers by value; all together
+/// where there are too many labels, as of measured values.
 std::string label_table(const Manifest& manifest) {
   const auto by_value = [](const std::string& left, const std::string& right) {
     const auto is_number = [](const std::string& text) {
@@ -76,6 +77,16 @@ std::string label_table(const Manifest& manifest) {
   std::map<std::string, std::array<size_t, 3>, decltype(by_value)> counts(by_value);
   for (const ManifestRow& row : manifest.rows) {
     ++counts[row.label][static_cast<size_t>(row.split)];
+  }
+  constexpr size_t kMostLabels = 500;
+  if (counts.size() > kMostLabels) {
+    std::array<size_t, 3> all{};
+    for (const ManifestRow& row : manifest.rows) {
+      ++all[static_cast<size_t>(row.split)];
+    }
+    const std::string title = fmt::format("{} labels", counts.size());
+    counts.clear();
+    counts[title] = all;
   }
   std::string text = fmt::format("{:<24}{:>8}{:>8}{:>8}\n", "label", "train", "val", "test");
   for (const auto& [label, cells] : counts) {

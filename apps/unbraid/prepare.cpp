@@ -23,6 +23,7 @@ struct PrepareArguments {
   std::vector<std::string> split_lists;
   int64_t seed = 0;
   int64_t classes = 0;
+  bool scores = false;
 };
 
 /// "train=FILE".
@@ -77,7 +78,8 @@ void run(const PrepareArguments& arguments) {
   PrepareOptions options{.raw = arguments.raw,
                          .split_lists = {},
                          .seed = static_cast<uint64_t>(arguments.seed),
-                         .classes = {}};
+                         .classes = {},
+                         .scores = arguments.scores};
   for (const std::string& argument : arguments.split_lists) {
     options.split_lists.push_back(read_split_list(argument));
   }
@@ -98,10 +100,12 @@ void run(const PrepareArguments& arguments) {
   file.write(manifest.data(), manifest.size());
   file.commit();
   std::cout << report_of(prepared) << tables
-            << fmt::format("modalities: {}\nclasses = {}\n{} samples in {}\n",
-                           fmt::join(prepared.modalities, ", "),
-                           nlohmann::json(prepared.classes).dump(), prepared.samples.size(),
-                           arguments.manifest);
+            << fmt::format(
+                   "modalities: {}\n{}{} samples in {}\n", fmt::join(prepared.modalities, ", "),
+                   prepared.classes.empty()
+                       ? ""
+                       : fmt::format("classes = {}\n", nlohmann::json(prepared.classes).dump()),
+                   prepared.samples.size(), arguments.manifest);
 }
 
 }  // namespace
@@ -134,6 +138,10 @@ void add_prepare(CLI::App& app) {
       ->add_option("--classes", arguments->classes,
                    "Expect this many classes instead of the data set's number")
       ->check(CLI::Range(int64_t{2}, int64_t{1000000}));
+  command
+      ->add_flag("--scores", arguments->scores,
+                 "Of mosei and mosi: labels are the scores, for the tasks ordinal and regression")
+      ->excludes("--classes");
   command->callback([arguments] { run(*arguments); });
 }
 

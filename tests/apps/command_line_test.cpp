@@ -122,6 +122,11 @@ TEST_F(CommandLine, HelpIsEverywhere) {
   EXPECT_EQ(unbraid_program("--version").code, 0);
 }
 
+TEST_F(CommandLine, TheDemoComparesAccuraciesAlone) {
+  expect_error(unbraid_program("demo --set 'task={ type = \"regression\" }'"), 3,
+               "task: expected one of accuracy, which the demo compares, got mae");
+}
+
 TEST_F(CommandLine, UsageErrorsAreTwo) {
   expect_error(unbraid_program(""), 2, "command");
   expect_error(unbraid_program("trian"), 2, "trian");

@@ -239,26 +239,40 @@ INSTANTIATE_TEST_SUITE_P(
     layout_name);
 
 TEST_F(DataSetsSlow, MoseiFromItsPickleToATestedModel) {
-  const std::string manifest = (folder_ / "mosei.csv").string();
   run(fmt::format("/usr/bin/python3 {}/tests/data/miniature_mosei.py {}", UNBRAID_SOURCE_DIR,
                   (folder_ / "mosei_senti_data_noalign.pkl").string()));
-  unbraid(fmt::format("prepare mosei {} -o {}", folder_.path().string(), manifest));
-  EXPECT_NE(output_.find("[64, 6, 5] float32, 6 values that were not finite are 0"),
-            std::string::npos)
-      << output_;
-  // The recipe, on the miniature's few features.
-  write_text(folder_ / "recipe.toml",
-             read_text(fs::path(UNBRAID_SOURCE_DIR) / "recipes/mosei/dgl.toml"));
-  const std::string path = (folder_ / "recipe.toml").string();
-  const std::string more =
-      " --set modalities.audio.encoder.in_features=5 --set modalities.vision.encoder.in_features=4 "
-      "--set modalities.text.encoder.in_features=7 --set train.epochs=1";
-  unbraid(fmt::format("inspect {}{} --sheet {}", path, more, (folder_ / "sheet.png").string()));
-  EXPECT_NE(output_.find("[3, 7]"), std::string::npos) << output_;
-  const std::string run_folder = (folder_ / "run").string();
-  unbraid(fmt::format("train {}{} --out {}", path, more, run_folder));
-  unbraid(fmt::format("eval {}", run_folder));
-  EXPECT_NE(output_.find("vision alone"), std::string::npos) << output_;
+  struct Case {
+    const char* recipe;
+    const char* manifest;
+    const char* options;
+    const char* metric;
+  };
+  for (const Case& test : {Case{"dgl", "mosei.csv", "", "accuracy"},
+                           Case{"ordinal", "mosei_scores.csv", "--scores", "acc2_non0"}}) {
+    SCOPED_TRACE(test.recipe);
+    unbraid(fmt::format("prepare mosei {} {} -o {}", folder_.path().string(), test.options,
+                        (folder_ / test.manifest).string()));
+    EXPECT_NE(output_.find("[64, 6, 5] float32, 6 values that were not finite are 0"),
+              std::string::npos)
+        << output_;
+    EXPECT_EQ(output_.find("classes = ") == std::string::npos, test.options[0] != '\0') << output_;
+    // The recipe, on the miniature's few features.
+    write_text(folder_ / "recipe.toml",
+               read_text(fs::path(UNBRAID_SOURCE_DIR) /
+                         fmt::format("recipes/mosei/{}.toml", test.recipe)));
+    const std::string path = (folder_ / "recipe.toml").string();
+    const std::string more =
+        " --set modalities.audio.encoder.in_features=5 --set "
+        "modalities.vision.encoder.in_features=4 "
+        "--set modalities.text.encoder.in_features=7 --set train.epochs=1";
+    unbraid(fmt::format("inspect {}{} --sheet {}", path, more, (folder_ / "sheet.png").string()));
+    EXPECT_NE(output_.find("[3, 7]"), std::string::npos) << output_;
+    const std::string run_folder = (folder_ / test.recipe).string();
+    unbraid(fmt::format("train {}{} --out {}", path, more, run_folder));
+    unbraid(fmt::format("eval {}", run_folder));
+    EXPECT_NE(output_.find("vision alone"), std::string::npos) << output_;
+    EXPECT_NE(output_.find(test.metric), std::string::npos) << output_;
+  }
 }
 
 }  // namespace

@@ -439,6 +439,42 @@ TEST_F(PrepareMosei, ScoresBecomeClassesAndArraysTables) {
             std::string::npos);
 }
 
+TEST_F(PrepareMosei, ScoresMayBeTheLabels) {
+  write(
+      "data['train']['labels'] = np.array([[[-3]], [[-1/3]], [[0]], [[2.4]], [[2.5]]])\n"
+      "data['train'] = {k: v[:5] for k, v in data['train'].items()}");
+  PrepareOptions scores = options();
+  scores.scores = true;
+  const Prepared prepared = prepare("mosei", scores);
+  EXPECT_TRUE(prepared.classes.empty());
+  const auto samples = by_id(prepared);
+  const std::vector<std::string> expected = {"-3", "-0.33333334", "0", "2.4", "2.5"};
+  for (int i = 0; i < 5; ++i) {
+    const std::string id = fmt::format("train{}_{}.5_{}.5", i / 2, i, i + 1);
+    EXPECT_EQ(samples.at(id)->label, expected[static_cast<size_t>(i)]);
+  }
+  EXPECT_NE(report_of(prepared).find("all            5      12      12"), std::string::npos)
+      << report_of(prepared);
+  // Val is drawn from all scores alike: one in ten of 24.
+  std::string ids;
+  for (const PreparedSample& sample : prepared.samples) {
+    ids += sample.split == Split::kTest || sample.split == Split::kVal ? sample.id + "\n" : "";
+  }
+  scores.split_lists = {{Split::kTrain, folder_.write("list", ids)}};
+  const Prepared drawn = prepare("mosei", scores);
+  EXPECT_EQ(std::count_if(drawn.samples.begin(), drawn.samples.end(),
+                          [](const PreparedSample& sample) { return sample.split == Split::kVal; }),
+            2);
+  EXPECT_NE(drawn.how_split.find("one in ten of train, by seed"), std::string::npos);
+  try {
+    prepare("cremad", scores);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ExitCode::kUsage);
+    EXPECT_STREQ(error.what(), "cremad: has classes alone, no scores");
+  }
+}
+
 TEST_F(PrepareMosei, IdsThatAreMissingOrRepeatAreMade) {
   for (const std::string change :
        {"del data['test']['id']", "data['test']['id'] = data['test']['id'][:, 0]",

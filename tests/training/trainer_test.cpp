@@ -1,8 +1,11 @@
 #include "unbraid/training/trainer.h"
 
+#include <cmath>
 #include <csignal>
 #include <limits>
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
@@ -169,6 +172,7 @@ TEST(Train, LearnsAndLeavesTheRunDirectoryOfTheContract) {
   EXPECT_EQ(summary["seed"], 9);
   EXPECT_EQ(summary["epochs"], 12);
   EXPECT_EQ(summary["best_epoch"], result.best_epoch);
+  EXPECT_EQ(summary["best_by"], "accuracy");
   EXPECT_DOUBLE_EQ(summary["accuracy"], result.test.fused.selecting());
   EXPECT_DOUBLE_EQ(summary["accuracy_alone"]["audio"], result.test.alone[0].selecting());
   EXPECT_GT(summary["peak_rss_mb"].get<double>(), 0);
@@ -203,6 +207,85 @@ TEST(Train, ChoosesTheEarliestBestEpochOnVal) {
   EXPECT_EQ(state.epoch, best_epoch);
   const Evaluation again = evaluate(*other.model.ptr(), *other.task, other.test, make_settings());
   EXPECT_EQ(again.fused.loss, result.test.fused.loss);
+}
+
+/// Scores that are said, epoch by epoch, instead of measured.
+class SaidMetrics : public Metrics {
+ public:
+  SaidMetrics(double value, bool smaller_is_better)
+      : value_(value), smaller_is_better_(smaller_is_better) {}
+  void update(const torch::Tensor& /*output*/, const torch::Tensor& /*target*/) override {}
+  [[nodiscard]] std::vector<std::pair<std::string, double>> values() const override {
+    return {{"said", value_}};
+  }
+  [[nodiscard]] bool smaller_is_better() const override { return smaller_is_better_; }
+
+ private:
+  double value_;
+  bool smaller_is_better_;
+};
+
+class SaidTask : public Classification, public TrainingObserver {
+ public:
+  SaidTask(std::vector<double> by_epoch, bool smaller_is_better)
+      : Classification({.classes = 3}),
+        by_epoch_(std::move(by_epoch)),
+        smaller_is_better_(smaller_is_better) {}
+  void on_batch(int64_t epoch, size_t /*batch*/, size_t /*batches*/, double /*loss*/) override {
+    epoch_ = epoch;
+  }
+  [[nodiscard]] std::unique_ptr<Metrics> metrics() const override {
+    return std::make_unique<SaidMetrics>(by_epoch_.at(static_cast<size_t>(epoch_ - 1)),
+                                         smaller_is_better_);
+  }
+
+ private:
+  std::vector<double> by_epoch_;
+  bool smaller_is_better_;
+  int64_t epoch_ = 1;
+};
+
+TEST(Train, TheBestEpochMayHaveTheSmallestValueAndIsNeverNaN) {
+  struct Case {
+    std::vector<double> by_epoch;
+    bool smaller_is_better;
+    int64_t best;
+  };
+  const double nan = std::nan("");
+  for (const Case& expected : {Case{{3, 2, 4, 2}, true, 2}, Case{{3, 2, 4, 4}, false, 3},
+                               Case{{nan, nan, -7, nan}, false, 3}, Case{{nan, 5, 4, nan}, true, 3},
+                               Case{{nan, nan, nan, nan}, true, 1}}) {
+    SCOPED_TRACE(fmt::format("{}", fmt::join(expected.by_epoch, " ")));
+    const TemporaryFolder folder;
+    TrainingParts parts = make_parts();
+    const auto task = std::make_shared<SaidTask>(expected.by_epoch, expected.smaller_is_better);
+    parts.task = task;
+    // Stopped and continued after two epochs: what was best until then is known from the disk.
+    RunDirectory directory = RunDirectory::create(folder / "run", "");
+    class StopSaid : public TrainingObserver {
+     public:
+      explicit StopSaid(SaidTask& task) : task_(task) {}
+      void on_batch(int64_t epoch, size_t batch, size_t batches, double loss) override {
+        task_.on_batch(epoch, batch, batches, loss);
+        request_stop(epoch == 3 ? SIGTERM : 0);
+      }
+
+     private:
+      SaidTask& task_;
+    } stop(*task);
+    EXPECT_THROW(train(parts, make_settings(), directory, false, &stop), Error);
+    request_stop(0);
+    TrainingParts continued = make_parts();
+    continued.task = task;
+    RunDirectory reopened = RunDirectory::open(folder / "run");
+    const TrainingResult result = train(continued, make_settings(), reopened, true, task.get());
+    EXPECT_EQ(result.best_epoch, expected.best);
+    const json summary = json::parse(read_text(folder / "run/summary.json"));
+    EXPECT_EQ(summary["best_by"], "said");
+    const double value = expected.by_epoch[static_cast<size_t>(expected.best - 1)];
+    EXPECT_EQ(summary["best_val"], json::parse(json(value).dump()));
+    EXPECT_EQ(result.test.fused.smaller_is_better, expected.smaller_is_better);
+  }
 }
 
 /// Asks to stop at a batch.

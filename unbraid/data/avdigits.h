@@ -1,24 +1,15 @@
 #pragma once
 
-#include <cstddef>
-#include <cstdint>
-#include <functional>
 #include <string>
+
+#include "unbraid/data/generated_set.h"
 
 namespace unbraid {
 
 /// The embedded data set: the ten digits, spoken by many voices and drawn in many fonts and hands.
-struct AvDigitsOptions {
-  uint64_t seed = 0;
-  int64_t train = 2400;  // samples of each split, 10 to 1 000 000
-  int64_t val = 600;
-  int64_t test = 1000;
+struct AvDigitsOptions : GeneratedSetOptions {
   /// Scales noise, reverberation, distortion and clutter; 0 = clean, at most 3.
   double difficulty = 1.0;
-  /// The folder that keeps generated sets; "" = $XDG_CACHE_HOME/unbraid or ~/.cache/unbraid.
-  std::string cache;
-  /// Threads that generate; 0 = one per core. What they write does not depend on it.
-  int threads = 0;
 };
 
 /// Generates the set (or finds it complete in the cache) and returns the path of its
@@ -27,10 +18,9 @@ struct AvDigitsOptions {
 /// options give the same bytes with the same versions of espeak-ng and the fonts. Several processes
 /// may call it at once.
 ///
-/// `progress` is called in the caller's thread; when it throws, generation stops and leaves nothing
-/// behind. Throws RecipeError for an option out of range, DataError naming the Debian package to
+/// Throws RecipeError for an option out of range, DataError naming the Debian package to
 /// install when espeak-ng or a font is missing, StorageError when the cache cannot be written.
 std::string prepare_avdigits(const AvDigitsOptions& options,
-                             const std::function<void(size_t done, size_t total)>& progress = {});
+                             const GenerationProgress& progress = {});
 
 }  // namespace unbraid

@@ -1,35 +1,17 @@
 #include "unbraid/tasks/classification.h"
 
-#include <algorithm>
-#include <charconv>
+#include <tuple>
 
 #include <fmt/format.h>
+
+#include "unbraid/tasks/label.h"
 
 namespace unbraid {
 
 Classification::Classification(ClassificationOptions options) : options_(std::move(options)) {}
 
 torch::Tensor Classification::target(const std::string& label) const {
-  const auto& names = options_.class_names;
-  if (!names.empty()) {
-    const auto place = std::find(names.begin(), names.end(), label);
-    if (place == names.end()) {
-      const std::string close = nearest(label, names);
-      throw DataError(fmt::format(
-          "label: expected one of the {} class names of task.classes, got "
-          "\"{}\"{}",
-          names.size(), label, close.empty() ? "" : fmt::format("; did you mean \"{}\"?", close)));
-    }
-    return torch::tensor(static_cast<int64_t>(place - names.begin()));
-  }
-  int64_t number = -1;
-  const char* end = label.data() + label.size();
-  const auto [stop, failure] = std::from_chars(label.data(), end, number);
-  if (failure != std::errc() || stop != end || number < 0 || number >= options_.classes) {
-    throw DataError(fmt::format("label: expected an integer from 0 to {}, got \"{}\"",
-                                options_.classes - 1, label));
-  }
-  return torch::tensor(number);
+  return torch::tensor(class_index(label, options_.classes, options_.class_names));
 }
 
 torch::Tensor Classification::loss(const torch::Tensor& output, const torch::Tensor& target) const {
@@ -47,15 +29,10 @@ std::unique_ptr<Metrics> Classification::metrics() const {
   return std::make_unique<ClassificationMetrics>(options_.classes);
 }
 
-std::string Classification::class_name(int64_t index) const {
-  return options_.class_names.empty() ? std::to_string(index)
-                                      : options_.class_names.at(static_cast<size_t>(index));
-}
-
 std::vector<std::string> Classification::prediction_columns() const {
   std::vector<std::string> columns = {"prediction"};
   for (int64_t index = 0; index < options_.classes; ++index) {
-    columns.push_back("p_" + class_name(index));
+    columns.push_back("p_" + class_name(index, options_.class_names));
   }
   return columns;
 }
@@ -67,7 +44,7 @@ std::vector<std::vector<std::string>> Classification::predictions(
   const auto cells = probabilities.accessor<double, 2>();
   std::vector<std::vector<std::string>> rows;
   for (int64_t sample = 0; sample < cells.size(0); ++sample) {
-    rows.push_back({class_name(best[sample].item<int64_t>())});
+    rows.push_back({class_name(best[sample].item<int64_t>(), options_.class_names)});
     for (int64_t index = 0; index < cells.size(1); ++index) {
       rows.back().push_back(fmt::format("{:.6f}", cells[sample][index]));
     }
@@ -77,17 +54,7 @@ std::vector<std::vector<std::string>> Classification::predictions(
 
 std::shared_ptr<const Task> Classification::read(Options& options) {
   ClassificationOptions read;
-  if (options.is_integer("classes") || !options.has("classes")) {
-    read.classes = options.integer("classes", std::nullopt, {.min = 2, .max = 1 << 20});
-  } else {
-    read.class_names = options.texts("classes");
-    read.classes = static_cast<int64_t>(read.class_names.size());
-    auto sorted = read.class_names;
-    std::sort(sorted.begin(), sorted.end());
-    if (read.classes < 2 || std::adjacent_find(sorted.begin(), sorted.end()) != sorted.end()) {
-      throw options.error("classes", "expected a number of classes or at least two distinct names");
-    }
-  }
+  std::tie(read.classes, read.class_names) = read_number_or_names(options, "classes", 2);
   read.label_smoothing = options.number("label_smoothing", 0.0, {.min = 0.0, .max = 0.999});
   read.class_weights =
       options.numbers("class_weights", std::vector<double>{}, {.min = 0.0, .open_min = true});

@@ -30,8 +30,6 @@ class Classification : public Task {
   static std::shared_ptr<const Task> read(Options& options);
 
  private:
-  [[nodiscard]] std::string class_name(int64_t index) const;
-
   ClassificationOptions options_;
 };
 

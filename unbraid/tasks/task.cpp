@@ -3,6 +3,9 @@
 #include <array>
 
 #include "unbraid/tasks/classification.h"
+#include "unbraid/tasks/multilabel.h"
+#include "unbraid/tasks/ordinal.h"
+#include "unbraid/tasks/regression.h"
 
 namespace unbraid {
 namespace {
@@ -14,6 +17,9 @@ struct Entry {
 
 constexpr std::array kTasks{
     Entry{"classification", Classification::read},
+    Entry{"multilabel", Multilabel::read},
+    Entry{"regression", Regression::read},
+    Entry{"ordinal", Ordinal::read},
 };
 
 }  // namespace

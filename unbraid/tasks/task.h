@@ -17,8 +17,11 @@ class Metrics {
 
   /// `output` and `target` as Task::loss takes them.
   virtual void update(const torch::Tensor& output, const torch::Tensor& target) = 0;
-  /// Name and value, the one that selects the best epoch first, then those worth a column.
+  /// Name and value, the one that selects the best epoch first, then those worth a column. NaN
+  /// where a value has no meaning for what was seen, so for everything before the first update.
   [[nodiscard]] virtual std::vector<std::pair<std::string, double>> values() const = 0;
+  /// Whether the value that selects is an error: the smaller the better.
+  [[nodiscard]] virtual bool smaller_is_better() const { return false; }
   /// What has more than one number, as text for a person; may be empty.
   [[nodiscard]] virtual std::string details() const { return ""; }
 };

@@ -1,6 +1,7 @@
 #include "unbraid/training/evaluation.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "unbraid/core/autocast.h"
@@ -29,7 +30,8 @@ class Scorer {
   /// Empty without samples.
   [[nodiscard]] Scores scores() const {
     return samples_ == 0 ? Scores()
-                         : Scores{loss_ / samples_, metrics_->values(), metrics_->details()};
+                         : Scores{loss_ / samples_, metrics_->values(), metrics_->details(),
+                                  metrics_->smaller_is_better()};
   }
 
  private:
@@ -72,6 +74,14 @@ class SubsetScorer {
 };
 
 }  // namespace
+
+bool Scores::better_than(double other) const {
+  const double value = selecting();
+  if (std::isnan(value) || std::isnan(other)) {
+    return !std::isnan(value);
+  }
+  return smaller_is_better ? value < other : value > other;
+}
 
 Batch to_device(Batch batch, torch::Device device) {
   for (torch::Tensor& input : batch.inputs) {

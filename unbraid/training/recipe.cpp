@@ -35,8 +35,7 @@ torch::Device read_device(Options& options) {
   return torch::Device(torch::kCUDA, static_cast<torch::DeviceIndex>(index));
 }
 
-AvDigitsOptions read_avdigits(Options& data) {
-  AvDigitsOptions read;
+void read_generated(Options& data, GeneratedSetOptions& read) {
   const auto count = [&](const char* key, int64_t fallback) {
     return data.integer(key, fallback, {.min = 10, .max = 1000000});
   };
@@ -44,19 +43,38 @@ AvDigitsOptions read_avdigits(Options& data) {
   read.train = count("train", read.train);
   read.val = count("val", read.val);
   read.test = count("test", read.test);
-  read.difficulty = data.number("difficulty", read.difficulty, {.min = 0, .max = 3});
   read.cache = data.path("cache_folder", "");
+}
+
+AvDigitsOptions read_avdigits(Options& data) {
+  AvDigitsOptions read;
+  read_generated(data, read);
+  read.difficulty = data.number("difficulty", read.difficulty, {.min = 0, .max = 3});
+  return read;
+}
+
+SensorsOptions read_sensors(Options& data) {
+  SensorsOptions read;
+  read_generated(data, read);
+  const bool numbers =
+      data.choice("target", {"regression", "multilabel"}, "regression") == "regression";
+  read.target = numbers ? SensorsOptions::Target::kRegression : SensorsOptions::Target::kMultilabel;
+  read.missing = data.number("missing", read.missing, {.min = 0, .max = 0.9});
   return read;
 }
 
 void read_data(Options options, Recipe& recipe) {
   TrainingSettings& settings = recipe.settings;
   if (options.has("source")) {
-    options.choice("source", {"avdigits"});
+    const std::string source = options.choice("source", {"avdigits", "sensors"});
     if (options.has("manifest")) {
       throw options.error("manifest", "expected either manifest or source, got both");
     }
-    recipe.avdigits = read_avdigits(options);
+    if (source == "avdigits") {
+      recipe.avdigits = read_avdigits(options);
+    } else {
+      recipe.sensors = read_sensors(options);
+    }
   } else {
     recipe.manifest = options.path("manifest");
     if (recipe.manifest.empty()) {
@@ -157,7 +175,9 @@ MultimodalModel Recipe::build_model() const {
 
 std::shared_ptr<const Manifest> Recipe::open_manifest(
     const std::function<void(size_t done, size_t total)>& progress) const {
-  const std::string path = avdigits ? prepare_avdigits(*avdigits, progress) : manifest;
+  const std::string path = avdigits  ? prepare_avdigits(*avdigits, progress)
+                           : sensors ? prepare_sensors(*sensors, progress)
+                                     : manifest;
   auto rows = std::make_shared<Manifest>(Manifest::read(path, modality_names()));
   const auto empty = [](const ManifestRow& row) {
     return std::all_of(row.cells.begin(), row.cells.end(),

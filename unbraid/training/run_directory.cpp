@@ -4,6 +4,7 @@
 #include <sys/file.h>
 
 #include <cerrno>
+#include <cmath>
 #include <cstring>
 #include <fstream>
 #include <sstream>
@@ -57,7 +58,8 @@ RunState state_from(const fs::path& path, const std::string& recipe) {
     state.epoch = content.at("epoch").get<int64_t>();
     state.step = content.at("step").get<int64_t>();
     state.best_epoch = content.at("best_epoch").get<int64_t>();
-    state.best_value = content.at("best_value").get<double>();
+    const json& best_value = content.at("best_value");  // JSON has no NaN
+    state.best_value = best_value.is_null() ? std::nan("") : best_value.get<double>();
     if (content.at("recipe_hash").get<std::string>() != hash_of(recipe)) {
       throw StorageError(path.string() +
                          ": the checkpoint belongs to another recipe than the "

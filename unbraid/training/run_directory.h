@@ -16,7 +16,7 @@ struct RunState {
   int64_t epoch = 0;  // finished ones
   int64_t step = 0;   // optimizer steps taken
   int64_t best_epoch = 0;
-  double best_value = 0;  // of the metric that selects, on val
+  double best_value = 0;  // of the metric that selects, on val; NaN: it has none
 };
 
 /// The folder of one run: recipe.toml, metrics.jsonl, summary.json, log.txt and checkpoints/last

@@ -204,7 +204,7 @@ class Training {
       throw diverged(fmt::format("the loss on val is {}", record.val.fused.loss));
     }
     state_.epoch = record.epoch;
-    record.best = state_.best_epoch == 0 || record.val.fused.selecting() > state_.best_value;
+    record.best = state_.best_epoch == 0 || record.val.fused.better_than(state_.best_value);
     json train_line = means.to_json(model_);
     train_line.update({{"epoch", record.epoch},
                        {"split", "train"},
@@ -315,6 +315,7 @@ class Training {
                  {"seed", settings_.seed},
                  {"epochs", settings_.epochs},
                  {"best_epoch", best.epoch},
+                 {"best_by", parts_.task->metrics()->values().front().first},
                  {"best_val", best.best_value}};
     if (parts_.test != nullptr) {
       result.test = scored("test", parts_.test);

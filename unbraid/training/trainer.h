@@ -48,7 +48,8 @@ struct TrainingResult {
 };
 
 /// Trains a model by a method, validates after each epoch, keeps the last and the best checkpoint
-/// (by the task's selecting metric on val, the earliest of equals), and reports the best one on
+/// (by the task's selecting metric on val, the earliest of equals; where that is NaN in every
+/// epoch, the first), and reports the best one on
 /// test. A run is a function of its settings, its parts and the number of compute threads: one that
 /// was killed and continued ends with the same weights bit for bit.
 ///

@@ -34,7 +34,8 @@ Prepared prepare_ucf101(const PrepareOptions& options);
 Prepared prepare_food101(const PrepareOptions& options);
 /// CMU-MOSEI as one pickle, `mosei_senti_data_noalign.pkl` or `mosei_senti_data.pkl` (the file or
 /// the folder that holds one of them): train, valid and test with audio, vision and text [N, T, D],
-/// labels of N scores and ids. Classes negative (below 0) and positive; the arrays become tables.
+/// labels of N scores and ids. Classes negative (below 0) and positive, or the scores; the arrays
+/// become tables.
 Prepared prepare_mosei(const PrepareOptions& options);
 /// The same for CMU-MOSI, `mosi_data_noalign.pkl` or `mosi_data.pkl`.
 Prepared prepare_mosi(const PrepareOptions& options);

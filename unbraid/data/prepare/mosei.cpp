@@ -148,7 +148,8 @@ Prepared prepare_sentiment(const PrepareOptions& options, const std::array<const
   const auto source = std::make_shared<const PickleFile>(path);
   const Pickle& pickle = source->pickle;
   Prepared prepared{{kModalities.begin(), kModalities.end()},
-                    {"negative", "positive"},
+                    options.scores ? std::vector<std::string>{}
+                                   : std::vector<std::string>{"negative", "positive"},
                     {},
                     fmt::format("those of {}", path),
                     {}};
@@ -182,8 +183,11 @@ Prepared prepare_sentiment(const PrepareOptions& options, const std::array<const
       has_ids = has_ids && !ids[i].empty() && known.insert(ids[i]).second;
       made.push_back(fmt::format("{}_{}", name, i));
       const std::string row = std::to_string(prepared.samples.size());
-      prepared.samples.push_back({std::move(ids[i]), split, scores[i] < 0 ? "negative" : "positive",
-                                  std::vector<std::string>(kModalities.size(), row)});
+      const std::string label = options.scores  ? fmt::format("{}", scores[i])
+                                : scores[i] < 0 ? "negative"
+                                                : "positive";
+      prepared.samples.push_back(
+          {std::move(ids[i]), split, label, std::vector<std::string>(kModalities.size(), row)});
     }
   }
   if (!has_ids) {

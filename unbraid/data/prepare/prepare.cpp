@@ -25,14 +25,15 @@ namespace fs = std::filesystem;
 struct Entry {
   const char* name;
   Prepared (*prepare)(const PrepareOptions&);
-  int64_t classes;  // 0: any
+  int64_t classes;      // 0: any
+  bool scores = false;  // its labels may be numbers
 };
 
 constexpr std::array kDataSets = {
     Entry{"cremad", prepare_cremad, 6},       Entry{"kinetics-sounds", prepare_kinetics_sounds, 31},
     Entry{"vggsound", prepare_vggsound, 309}, Entry{"ave", prepare_ave, 28},
-    Entry{"ucf101", prepare_ucf101, 101},     Entry{"mosei", prepare_mosei, 2},
-    Entry{"mosi", prepare_mosi, 2},           Entry{"food101", prepare_food101, 101},
+    Entry{"ucf101", prepare_ucf101, 101},     Entry{"mosei", prepare_mosei, 2, true},
+    Entry{"mosi", prepare_mosi, 2, true},     Entry{"food101", prepare_food101, 101},
     Entry{"folders", prepare_folders, 0},
 };
 
@@ -93,7 +94,8 @@ void apply_lists(const PrepareOptions& options, Prepared& prepared) {
   prepared.how_split = "as the split lists say";
 }
 
-/// A part of train becomes val: one in ten of each class, drawn by the seed.
+/// A part of train becomes val: one in ten of each class, or of all where labels are scores, drawn
+/// by the seed.
 void make_val(const PrepareOptions& options, Prepared& prepared) {
   std::map<std::string, std::vector<PreparedSample*>> by_class;
   for (PreparedSample& sample : prepared.samples) {
@@ -101,7 +103,7 @@ void make_val(const PrepareOptions& options, Prepared& prepared) {
       return;
     }
     if (sample.split == Split::kTrain) {
-      by_class[sample.label].push_back(&sample);
+      by_class[options.scores ? "" : sample.label].push_back(&sample);
     }
   }
   for (auto& [label, samples] : by_class) {
@@ -113,8 +115,20 @@ void make_val(const PrepareOptions& options, Prepared& prepared) {
       samples[i]->split = Split::kVal;
     }
   }
-  prepared.how_split +=
-      fmt::format("; val: one in ten of train, of each class, by seed {}", options.seed);
+  prepared.how_split += fmt::format("; val: one in ten of train{}, by seed {}",
+                                    options.scores ? "" : ", of each class", options.seed);
+}
+
+void check_splits(const PrepareOptions& options, const Prepared& prepared) {
+  for (const Split split : {Split::kTrain, Split::kVal}) {
+    const bool any =
+        std::any_of(prepared.samples.begin(), prepared.samples.end(),
+                    [split](const PreparedSample& sample) { return sample.split == split; });
+    if (!any) {
+      throw DataError(fmt::format("{}: expected clips of the split {}, found none ({})",
+                                  options.raw.string(), name_of(split), prepared.how_split));
+    }
+  }
 }
 
 void check_classes(const std::string& data_set, const PrepareOptions& options, int64_t expected,
@@ -137,15 +151,7 @@ void check_classes(const std::string& data_set, const PrepareOptions& options, i
     throw DataError(fmt::format("{}: expected at least 2 classes, found {}", options.raw.string(),
                                 prepared.classes.size()));
   }
-  for (const Split split : {Split::kTrain, Split::kVal}) {
-    const bool any =
-        std::any_of(prepared.samples.begin(), prepared.samples.end(),
-                    [split](const PreparedSample& sample) { return sample.split == split; });
-    if (!any) {
-      throw DataError(fmt::format("{}: expected clips of the split {}, found none ({})",
-                                  options.raw.string(), name_of(split), prepared.how_split));
-    }
-  }
+  check_splits(options, prepared);
   if (!without.empty()) {
     throw DataError(fmt::format("{}: expected clips of every class, found none of {}",
                                 options.raw.string(), fmt::join(without, ", ")));
@@ -178,6 +184,9 @@ Prepared prepare(const std::string& data_set, const PrepareOptions& options) {
         fmt::format("expected one of {}, got \"{}\"{}", fmt::join(known_data_sets(), ", "),
                     data_set, close.empty() ? "" : fmt::format("; did you mean {}?", close)));
   }
+  if (options.scores && !entry->scores) {
+    throw Error(ExitCode::kUsage, fmt::format("{}: has classes alone, no scores", data_set));
+  }
   PrepareOptions absolute = options;
   absolute.raw = fs::absolute(options.raw).lexically_normal();
   Prepared prepared = entry->prepare(absolute);
@@ -196,7 +205,11 @@ Prepared prepare(const std::string& data_set, const PrepareOptions& options) {
     throw DataError(fmt::format("{}: expected whole clips of {}, found none{}",
                                 options.raw.string(), data_set, reasons));
   }
-  check_classes(data_set, options, entry->classes, prepared);
+  if (options.scores) {
+    check_splits(options, prepared);
+  } else {
+    check_classes(data_set, options, entry->classes, prepared);
+  }
   return prepared;
 }
 

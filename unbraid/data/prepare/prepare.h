@@ -22,6 +22,8 @@ struct PrepareOptions {
   std::vector<std::pair<Split, std::filesystem::path>> split_lists;
   uint64_t seed = 0;               // of the splits that are made
   std::optional<int64_t> classes;  // how many there are to be; else the data set's number
+  bool scores =
+      false;  // labels are the scores that classes are made of, where the data set has them
 };
 
 struct PreparedSample {
@@ -44,7 +46,7 @@ struct PreparedTable {
 /// What was found of a data set, and what was not.
 struct Prepared {
   std::vector<std::string> modalities;
-  std::vector<std::string> classes;  // in the order that recipes give them
+  std::vector<std::string> classes;  // in the order that recipes give them; none of scores
   std::vector<PreparedSample> samples;
   std::string how_split;  // one line on where the splits come from
   /// Ids that were left out, by the reason.
@@ -57,7 +59,8 @@ struct Prepared {
 std::vector<std::string> known_data_sets();
 
 /// Pairs the files of a published data set by clip. Throws DataError when the folder has not the
-/// data set's layout, its classes are not those it should have, or nothing is left.
+/// data set's layout, its classes are not those it should have, or nothing is left, and Error with
+/// kUsage for a data set that has no name or no scores.
 Prepared prepare(const std::string& data_set, const PrepareOptions& options);
 
 /// The manifest, with paths relative to `folder` where they lie below it.
