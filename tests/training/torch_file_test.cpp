@@ -177,6 +177,7 @@ TEST_F(WrittenTorchFile, BadOnesAreRefusedByWhatIsWrong) {
       {"script", "a TorchScript archive, which holds code"},
       {"big", "expected values that are little-endian"},
       {"other", "a ZIP archive without data.pkl"},
+      {"packed", "expected \"any/data.pkl\" as PyTorch stores it, uncompressed"},
       {"bomb", "uncompressed"},
       {"overlap", ""},
       {"system", "a system that is little-endian"},

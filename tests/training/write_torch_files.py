@@ -162,6 +162,7 @@ archive("whole.pth", Call(function("torchvision.models.resnet", "ResNet"), state
 archive("script.pth", {"w": good}, [six], {"constants.pkl": "", "code/a.py": ""})
 archive("big.pth", {"w": good}, [six], {"byteorder": "big"})
 archive("other.pth", {"w": good}, [six], program="data.txt")
+archive("packed.pth", {"w": good}, [six], compression=zipfile.ZIP_DEFLATED)
 zeros = Storage(b"\0" * 4 * 10**7)
 archive("bomb.pth", {"w": tensor(zeros, (10**7,), (1,))}, [zeros],
         compression=zipfile.ZIP_DEFLATED)
