@@ -115,7 +115,7 @@ void run(const DemoArguments& arguments) {
       std::string folder = fmt::format("{}-seed{}", kMethods[i].title, seed);
       std::replace(folder.begin(), folder.end(), ' ', '-');
       RunDirectory::check_free(out / folder);
-      const TrainingParts parts = open_parts(recipe, recipe.open_cache(), true);
+      const OpenedParts parts = open_parts(recipe, recipe.open_cache(), true);
       RunDirectory directory = RunDirectory::create(out / folder, recipe.resolved);
       rows[i].add(recipe, run_recipe(recipe, parts, directory, false,
                                      fmt::format("{:<12} seed {}", kMethods[i].title, seed)));

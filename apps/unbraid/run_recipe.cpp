@@ -4,7 +4,7 @@
 #include <fmt/ranges.h>
 
 #include "apps/unbraid/progress.h"
-#include "unbraid/training/weights.h"
+#include "unbraid/training/freezing.h"
 
 namespace unbraid {
 namespace {
@@ -72,7 +72,11 @@ int64_t smallest_batch(const Recipe& recipe, const Manifest& manifest, int64_t s
 void check_model(MultimodalModelImpl& model, const Recipe& recipe, const Sample& sample,
                  bool single) {
   const torch::NoGradGuard no_grad;
-  model.train(single);
+  if (single) {
+    train_unfrozen(model);
+  } else {
+    model.eval();
+  }
   ModalityTensors features(model.size());
   for (size_t m = 0; m < model.size(); ++m) {
     const torch::Tensor input = sample.inputs[m].unsqueeze(0).to(recipe.settings.device);
@@ -109,8 +113,8 @@ std::shared_ptr<ManifestDataSet> open_required_split(
   return data;
 }
 
-TrainingParts open_parts(const Recipe& recipe, const std::shared_ptr<TensorCache>& cache,
-                         bool fresh) {
+OpenedParts open_parts(const Recipe& recipe, const std::shared_ptr<TensorCache>& cache,
+                       bool fresh) {
   const auto manifest = recipe.open_manifest(show_generation);
   const auto train = open_required_split(recipe, manifest, Split::kTrain, cache);
   const auto val = open_required_split(recipe, manifest, Split::kVal, cache);
@@ -133,10 +137,11 @@ TrainingParts open_parts(const Recipe& recipe, const std::shared_ptr<TensorCache
       split->expect_shapes_of(first);
     }
   }
-  if (fresh && !recipe.init.empty()) {
-    load_weights(*parts.model, recipe.init);
+  std::vector<std::string> notes;
+  if (fresh) {
+    notes = recipe.load_initial_weights(*parts.model);
   }
-  return parts;
+  return {parts, notes};
 }
 
 std::string format_cache(const Recipe& recipe, const std::shared_ptr<TensorCache>& cache) {
@@ -149,11 +154,14 @@ std::string format_cache(const Recipe& recipe, const std::shared_ptr<TensorCache
                      counts.full ? "; it is full (data.cache_gb, or the disk)" : "");
 }
 
-TrainingResult run_recipe(const Recipe& recipe, const TrainingParts& parts, RunDirectory& directory,
+TrainingResult run_recipe(const Recipe& recipe, const OpenedParts& opened, RunDirectory& directory,
                           bool resume, const std::string& title) {
   Progress progress(title, recipe.settings.epochs, &directory);
+  for (const std::string& note : opened.notes) {
+    progress.line(note);
+  }
   try {
-    return train(parts, recipe.settings, directory, resume, &progress);
+    return train(opened.parts, recipe.settings, directory, resume, &progress);
   } catch (const Error& error) {
     directory.log(error.what());
     throw;

@@ -14,16 +14,22 @@ std::shared_ptr<ManifestDataSet> open_required_split(
     const Recipe& recipe, const std::shared_ptr<const Manifest>& manifest, Split split,
     const std::shared_ptr<TensorCache>& cache);
 
+/// What a recipe is trained with.
+struct OpenedParts {
+  TrainingParts parts;
+  std::vector<std::string> notes;  // for a person: how the initial weights were found
+};
+
 /// Opens the recipe's data, every row checked, and builds a model that takes it; `fresh`: with the
-/// weights of train.init, which a run that continues has no use for. `cache` may be null.
-TrainingParts open_parts(const Recipe& recipe, const std::shared_ptr<TensorCache>& cache,
-                         bool fresh);
+/// initial weights of the recipe's files, which a run that continues has no use for. `cache` may be
+/// null.
+OpenedParts open_parts(const Recipe& recipe, const std::shared_ptr<TensorCache>& cache, bool fresh);
 
 /// What a run had from its cache, for a person; empty without one.
 std::string format_cache(const Recipe& recipe, const std::shared_ptr<TensorCache>& cache);
 
-/// Trains `parts` in `directory`. `title` begins every line of progress.
-TrainingResult run_recipe(const Recipe& recipe, const TrainingParts& parts, RunDirectory& directory,
+/// Trains `opened` in `directory`. `title` begins every line of progress.
+TrainingResult run_recipe(const Recipe& recipe, const OpenedParts& opened, RunDirectory& directory,
                           bool resume, const std::string& title);
 
 /// An evaluation as a table for a person: a line for the fused output and one for each modality

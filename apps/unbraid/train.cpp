@@ -59,7 +59,7 @@ void run(const TrainArguments& arguments) {
         arguments.recipe, out.string(), first_difference(recipe.resolved, started), out.string()));
   }
   const auto cache = recipe.open_cache();
-  const TrainingParts parts = open_parts(recipe, cache, !resume);
+  const OpenedParts parts = open_parts(recipe, cache, !resume);
   RunDirectory directory =
       resume ? RunDirectory::open(out) : RunDirectory::create(out, recipe.resolved);
   const TrainingResult result = run_recipe(recipe, parts, directory, resume, recipe.method->name());

@@ -15,6 +15,7 @@
 #include <nlohmann/json.hpp>
 
 #include "temporary_folder.h"
+#include "unbraid/core/safetensors.h"
 
 namespace unbraid {
 namespace {
@@ -472,6 +473,97 @@ TEST_F(CommandLine, InitialWeightsAreThoseOfTheFile) {
   // A run that exists needs them no more.
   std::filesystem::remove(weights);
   EXPECT_EQ(unbraid_program("eval " + (folder_ / "frozen").string()).code, 0);
+}
+
+TEST_F(CommandLine, WeightsOfAnEncoderAreReportedAndCanBeFrozen) {
+  ASSERT_EQ(train("").code, 0);
+  const auto weights_of_left = [this](const std::string& run) {
+    NamedTensors left;
+    for (const auto& [name, tensor] :
+         read_safetensors((folder_ / run / "checkpoints/last/model.safetensors").string())
+             .tensors) {
+      if (name.starts_with("encoders.left.")) {
+        left.emplace_back(name.substr(std::string("encoders.left.").size()), tensor);
+      }
+    }
+    return left;
+  };
+  NamedTensors given = weights_of_left("run");
+  const NamedTensors trained = given;
+  given.emplace_back("fc.weight", torch::zeros({2}));
+  write_safetensors((folder_ / "left.safetensors").string(), given);
+  const std::string from_file = "--set modalities.left.weights=left.safetensors ";
+  // A path of --set is relative to the working directory.
+  expect_error(train(from_file, "none"), 5, "left.safetensors");
+  std::string text = read_text(recipe());
+  text.insert(text.find("[modalities.right]"), "weights = \"left.safetensors\"\n");
+  write_text(recipe(), text);
+  const Outcome frozen = train("--set 'train.freeze=[\"encoders.left.*\"]'", "frozen");
+  ASSERT_EQ(frozen.code, 0) << frozen.output;
+  const std::string report = fmt::format(
+      "left: weights of {}: {} tensors matched, 0 missing, 1 unexpected (\"fc.weight\")",
+      (folder_ / "left.safetensors").string(), trained.size());
+  EXPECT_NE(frozen.output.find(report), std::string::npos) << frozen.output;
+  EXPECT_NE(read_text(folder_ / "frozen/log.txt").find(report), std::string::npos);
+  const NamedTensors kept = weights_of_left("frozen");
+  ASSERT_EQ(kept.size(), trained.size());
+  for (size_t i = 0; i < kept.size(); ++i) {
+    EXPECT_TRUE(torch::equal(kept[i].second, trained[i].second)) << kept[i].first;
+  }
+  // A run that exists needs the file no more, and says nothing of it.
+  std::filesystem::remove(folder_ / "left.safetensors");
+  const Outcome resumed =
+      unbraid_program("train " + (folder_ / "frozen/recipe.toml").string() + " --resume");
+  EXPECT_EQ(resumed.code, 0) << resumed.output;
+  EXPECT_EQ(resumed.output.find("weights of"), std::string::npos);
+  expect_error(train("", "other"), 5, "left.safetensors");
+  expect_error(train("--set train.init=x.safetensors", "other"), 3, "modalities.left.weights");
+}
+
+TEST_F(CommandLine, PatternsOfParametersAreCheckedBeforeThereIsARun) {
+  expect_error(train("--set 'train.freeze=[\"encoders.lefd.*\"]'"), 3,
+               "recipe.toml: train.freeze: expected a pattern that matches a parameter, got "
+               "\"encoders.lefd.*\"; did you mean \"encoders.left.*\"?");
+  expect_error(train("--set 'train.freeze=[\"*\"]'"), 3, "left to train");
+  expect_error(train("--set 'optimizer.groups={\"fusoin.*\"={lr_scale=0.1}}'"), 3,
+               "optimizer.groups: expected a pattern that matches a parameter, got "
+               "\"fusoin.*\"; did you mean \"fusion.*\"?");
+  expect_error(train("--set 'optimizer.groups={\"fusion.*\"={lr=0.1}}'"), 3, "lr: unknown key");
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "run"));
+  // Both runs of a modality alone and of all take the same recipe.
+  EXPECT_EQ(train("--set train.epochs=1 --set 'train.freeze=[\"encoders.left.*\"]' --set "
+                  "'optimizer.groups={\"encoders.left.*\"={lr_scale=0.1}}' --set "
+                  "'method={type=\"unimodal\",modality=\"right\"}'")
+                .code,
+            0);
+}
+
+TEST_F(CommandLine, GroupsAndAveragedWeightsRepeatAndResume) {
+  const std::string more =
+      "--set train.ema=0.9 --set "
+      "'optimizer.groups={\"*.bias\"={weight_decay=0.1},\"encoders.left.*\"={lr_scale=0.1}}'";
+  const Outcome whole = train(more);
+  ASSERT_EQ(whole.code, 0) << whole.output;
+  const std::string run = (folder_ / "run").string();
+  const std::string resolved = read_text(run + "/recipe.toml");
+  EXPECT_LT(resolved.find("[optimizer.groups.\"*.bias\"]"),
+            resolved.find("[optimizer.groups.\"encoders.left.*\"]"));
+  ASSERT_EQ(unbraid_program(
+                fmt::format("train {}/recipe.toml --out {}", run, (folder_ / "again").string()))
+                .code,
+            0);
+  EXPECT_EQ(read_text(folder_ / "again/recipe.toml"), resolved);
+  for (const char* file : {"model", "trained", "optimizer"}) {
+    EXPECT_EQ(read_text(fmt::format("{}/checkpoints/last/{}.safetensors", run, file)),
+              read_text(folder_ / "again/checkpoints/last" / fmt::format("{}.safetensors", file)));
+  }
+  EXPECT_NE(read_text(run + "/checkpoints/last/model.safetensors"),
+            read_text(run + "/checkpoints/last/trained.safetensors"));
+  const json summary = json::parse(read_text(run + "/summary.json"));
+  const Outcome eval = unbraid_program("eval " + run);  // of the average, as the summary
+  EXPECT_NE(eval.output.find(fmt::format("{:.4f}", summary["loss"].get<double>())),
+            std::string::npos)
+      << eval.output;
 }
 
 TEST_F(CommandLine, DivergenceIsSix) {

@@ -150,7 +150,9 @@ TEST_F(PickleFromPython, BytesAreViewsOfTheContent) {
   for (int protocol = 3; protocol <= 5; ++protocol) {
     const std::string bytes = content("bytes", protocol);
     const Pickle pickle(bytes, "a.pkl");
-    EXPECT_EQ(shown(pickle.root()), "[b'', b'\0\xff', b'"s + std::string(300, 'x') + "', b'ab']");
+    std::string expected = "[b'', b'\0\xff', b'"s;
+    expected.append(300, 'x').append("', b'ab']");
+    EXPECT_EQ(shown(pickle.root()), expected);
     const std::string_view text = pickle.root().items[2]->text;
     EXPECT_TRUE(text.data() > bytes.data() && text.data() < bytes.data() + bytes.size());
   }
@@ -243,6 +245,19 @@ TEST(Pickle, TextOfPython2IsBytes) {
   EXPECT_EQ(read("}U\1a"s + "T\2\0\0\0\xff\xfes."s), "{b'a': b'\xff\xfe'}");
   const Pickle pickle("}U\1aNs.", "a.pkl");
   EXPECT_NE(pickle.root().find("a"), nullptr);
+}
+
+TEST(Pickle, OneAfterTheOtherIsReadFromAByteOn) {
+  const std::string both = "xI1\n.I2\n.";
+  const Pickle first(both, "a.pkl", 1);
+  EXPECT_EQ(first.root().integer, 1);
+  EXPECT_EQ(first.end(), 5);
+  const Pickle second(both, "a.pkl", first.end());
+  EXPECT_EQ(second.root().integer, 2);
+  EXPECT_EQ(second.end(), both.size());
+  for (const uint64_t beyond : {second.end(), ~uint64_t{0}}) {
+    EXPECT_THROW(Pickle(both, "a.pkl", beyond), DataError);
+  }
 }
 
 TEST(Pickle, TheLastOfEqualKeysCounts) {

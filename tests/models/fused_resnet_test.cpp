@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <functional>
+#include <map>
 
 #include "unbraid/core/autocast.h"
 #include "unbraid/models/encoders/resnet.h"
@@ -230,6 +231,44 @@ TEST_F(FusedResNet, LeavesTheGradientOfItsMapsAsItIs) {
   const Tensor before = seed.clone();
   torch::autograd::grad({maps}, encoder.parameters(), {seed});
   EXPECT_TRUE(torch::equal(seed, before));
+}
+
+/// Gradients by name after one step with the parameters that `frozen` names out of training.
+std::map<std::string, Tensor> gradients_without(
+    const std::function<bool(const std::string&)>& frozen) {
+  ResNet encoder({.width = 16});
+  draw_weights(encoder, 1, false);
+  for (auto& entry : encoder.named_parameters()) {
+    entry.value().set_requires_grad(!frozen(entry.key()));
+  }
+  const Tensor features = encoder.forward(torch::randn({2, 3, 40, 33}));
+  EXPECT_TRUE(ran_fused(features));
+  (features * torch::randn({2, 128})).sum().backward();
+  std::map<std::string, Tensor> gradients;
+  for (const auto& entry : encoder.named_parameters()) {
+    gradients[entry.key()] = entry.value().grad();
+  }
+  return gradients;
+}
+
+TEST_F(FusedResNet, FrozenParametersLeaveTheOthersGradientsAsTheyAre) {
+  const auto all = gradients_without([](const std::string&) { return false; });
+  const std::vector<std::function<bool(const std::string&)>> choices = {
+      [](const std::string& name) {
+        return name.starts_with("conv1.") || name.starts_with("bn1.");
+      },
+      [](const std::string& name) { return !name.starts_with("layer4."); },
+      [](const std::string& name) { return name.starts_with("layer3."); },
+      [](const std::string& name) { return !name.starts_with("conv1."); },
+      [](const std::string& name) { return name.find("bn") != std::string::npos; },
+      [](const std::string& name) { return name.find("downsample") == std::string::npos; },
+  };
+  for (size_t i = 0; i < choices.size(); ++i) {
+    for (const auto& [name, gradient] : gradients_without(choices[i])) {
+      EXPECT_EQ(gradient.defined(), !choices[i](name)) << i << " " << name;
+      EXPECT_TRUE(!gradient.defined() || torch::equal(gradient, all.at(name))) << i << " " << name;
+    }
+  }
 }
 
 TEST_F(FusedResNet, TakesOverNothingThatItCannotDo) {

@@ -180,6 +180,59 @@ TEST(RoutedBackward, RespectsFrozenParameters) {
   EXPECT_FALSE(model->fusion().named_parameters()["fc_out.bias"].requires_grad());
 }
 
+// What is frozen changes nothing for the rest, under any route.
+TEST(RoutedBackward, FrozenPartsLeaveTheOthersGradientsAsTheyAre) {
+  const ModalityTensors inputs = make_inputs(2);
+  for (const char* fusion : {"concat", "gated", "normed"}) {
+    for (const NamedRoute& named : routes_for(2)) {
+      for (const char* frozen : {"encoders.audio.", "encoders.image.fc.", "fusion."}) {
+        SCOPED_TRACE(std::string(fusion) + ", " + named.name + ", " + frozen);
+        MultimodalModel reference = make_model(fusion, 2);
+        Gradients expected = naive_gradients(*reference, inputs, named.route);
+        MultimodalModel model = make_model(fusion, 2);
+        for (auto& parameter : model->named_parameters()) {
+          if (parameter.key().starts_with(frozen)) {
+            parameter.value().set_requires_grad(false);
+            expected[parameter.key()] = torch::Tensor();
+          }
+        }
+        routed_backward(*model, inputs, cross_entropy, named.route);
+        expect_equal(expected, gradients_of(*model));
+      }
+    }
+  }
+}
+
+/// The identity; counts its backward passes.
+struct CountedIdentity : torch::autograd::Function<CountedIdentity> {
+  static torch::Tensor forward(torch::autograd::AutogradContext* /*context*/,
+                               const torch::Tensor& x) {
+    return x.clone();
+  }
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* /*context*/,
+                                                 torch::autograd::variable_list gradients) {
+    ++passes;
+    return gradients;
+  }
+  static inline int passes = 0;
+};
+
+TEST(RoutedBackward, AFrozenEncoderUnderDglCostsNoBackwardPass) {
+  for (const bool frozen : {false, true}) {
+    MultimodalModel model = make_model("concat", 2);
+    for (torch::Tensor& parameter : model->encoder(0).parameters()) {
+      parameter.set_requires_grad(!frozen);
+    }
+    CountedIdentity::passes = 0;
+    const RoutedResult result = routed_backward(
+        *model, make_inputs(2),
+        [](const torch::Tensor& output) { return cross_entropy(CountedIdentity::apply(output)); },
+        GradientRoute::dgl(1.0));
+    EXPECT_EQ(CountedIdentity::passes, frozen ? 2 : 3);  // one is of the multimodal loss
+    EXPECT_TRUE(result.loss_alone[0].defined());
+  }
+}
+
 TEST(RoutedBackward, AnAbsentInputTrainsNothingOfItsOwn) {
   const ModalityTensors inputs = make_inputs(3);
   MultimodalModel model = make_model("concat", 3);

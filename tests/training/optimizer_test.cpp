@@ -129,6 +129,53 @@ TEST(Optimizer, FollowsItsFormulaOverSeveralSteps) {
   }
 }
 
+/// A parameter `name` of value 1 with the gradient 1.
+void add_parameter(Parameters& parameters, const std::string& name) {
+  torch::Tensor one = parameter({1});
+  set_gradient(one, {1});
+  parameters.insert(name, one);
+}
+
+// sgd: 1 - lr lr_scale (1 + decay); adamw: 1 - lr lr_scale (decay + 1).
+TEST(Optimizer, GroupsHaveARateAndADecayOfTheirOwn) {
+  for (const char* type : {"sgd", "adamw"}) {
+    SCOPED_TRACE(type);
+    Parameters parameters;
+    for (const char* name : {"audio.bias", "audio.weight", "fusion.weight"}) {
+      add_parameter(parameters, name);
+    }
+    Optimizer optimizer({.type = type,
+                         .weight_decay = 0.5,
+                         .groups = {{"*.bias", 2.0, 0.0}, {"audio.*", 0.1, 0.25}}},
+                        parameters);
+    optimizer.step(0.01);
+    EXPECT_NEAR(parameters["audio.bias"].item<double>(), 1 - 0.02, 1e-6);
+    EXPECT_NEAR(parameters["audio.weight"].item<double>(), 1 - 0.001 * 1.25, 1e-6);
+    EXPECT_NEAR(parameters["fusion.weight"].item<double>(), 1 - 0.01 * 1.5, 1e-6);
+  }
+}
+
+TEST(Optimizer, GroupsWithoutParametersAreRefused) {
+  Parameters parameters;
+  add_parameter(parameters, "audio.weight");
+  const auto refusal = [&](const std::vector<ParameterGroup>& groups) -> std::string {
+    try {
+      const Optimizer optimizer({.groups = groups}, parameters);
+    } catch (const RecipeError& error) {
+      return error.what();
+    }
+    return "";
+  };
+  EXPECT_NE(refusal({{"audoi.*"}})
+                .find("optimizer.groups: expected a pattern that matches a "
+                      "parameter, got \"audoi.*\"; did you mean \"audio.*\"?"),
+            std::string::npos)
+      << refusal({{"audoi.*"}});
+  EXPECT_EQ(refusal({{"*"}, {"audio.*"}}),
+            "optimizer.groups: expected parameters for \"audio.*\", but patterns before it match "
+            "all of them");
+}
+
 TEST(Optimizer, TakesChannelsLastParameters) {
   torch::Tensor p = torch::randn({4, 3, 3, 3}).contiguous(torch::MemoryFormat::ChannelsLast);
   p.set_requires_grad(true);

@@ -19,6 +19,8 @@
 #include "unbraid/models/fusions/concat.h"
 #include "unbraid/models/initialisation.h"
 #include "unbraid/tasks/classification.h"
+#include "unbraid/training/freezing.h"
+#include "unbraid/training/weights.h"
 
 namespace unbraid {
 namespace {
@@ -305,12 +307,24 @@ class StopAt : public TrainingObserver {
 };
 
 TEST(Train, AStoppedRunContinuesBitForBit) {
-  for (const char* optimizer : {"sgd", "adamw"}) {
-    SCOPED_TRACE(optimizer);
+  struct Case {
+    std::string optimizer;
+    double ema;
+    std::vector<ParameterGroup> groups;
+  };
+  const std::vector<Case> cases = {
+      {"sgd", 0, {}},
+      {"adamw", 0, {}},
+      {"sgd", 0.95, {{"encoders.audio.*", 0.1, 0}, {"*.bias", 2, 0.1}}},
+  };
+  for (const Case& one : cases) {
+    SCOPED_TRACE(one.optimizer);
     const TemporaryFolder folder;
     TrainingSettings settings = make_settings();
-    settings.optimizer.type = optimizer;
+    settings.optimizer.type = one.optimizer;
     settings.optimizer.lr = 0.01;
+    settings.optimizer.groups = one.groups;
+    settings.ema = one.ema;
     const TrainingParts whole = make_parts();
     RunDirectory whole_directory = RunDirectory::create(folder / "whole", "");
     train(whole, settings, whole_directory);
@@ -341,6 +355,70 @@ TEST(Train, AStoppedRunContinuesBitForBit) {
       EXPECT_EQ(left[i]["split"], right[i]["split"]);
       EXPECT_EQ(left[i]["loss"], right[i]["loss"]);
     }
+    for (const auto& entry :
+         std::filesystem::directory_iterator(folder / "whole/checkpoints/last/")) {
+      const std::string name = entry.path().filename();
+      if (name.ends_with(".safetensors")) {  // the average and the weights trained on
+        EXPECT_EQ(read_text(entry.path()), read_text(folder / ("run/checkpoints/last/" + name)))
+            << name;
+      }
+    }
+  }
+}
+
+TEST(Train, TheAverageOfTheWeightsIsWhatIsValidatedKeptAndTested) {
+  const TemporaryFolder folder;
+  TrainingSettings settings = make_settings();
+  settings.ema = 0.9;
+  settings.epochs = 3;
+  const TrainingParts parts = make_parts();
+  RunDirectory directory = RunDirectory::create(folder / "run", "");
+  const TrainingResult result = train(parts, settings, directory);
+
+  // The same run without an average trains the same weights.
+  TrainingSettings plain_settings = settings;
+  plain_settings.ema = 0;
+  const TrainingParts plain = make_parts();
+  RunDirectory plain_directory = RunDirectory::create(folder / "plain", "");
+  train(plain, plain_settings, plain_directory);
+  plain_directory.load("last", *plain.model.ptr(), nullptr);
+  const TrainingParts other = make_parts();
+  load_weights(*other.model.ptr(), (folder / "run/checkpoints/last/trained.safetensors").string());
+  expect_same(state_of(plain), state_of(other));
+  EXPECT_FALSE(std::filesystem::exists(folder / "plain/checkpoints/last/trained.safetensors"));
+
+  // And the average is what the lines on val and the test are of.
+  const auto lines = metrics_of(folder);
+  directory.load("last", *other.model.ptr(), nullptr);
+  EXPECT_FALSE(torch::equal(other.model->parameters()[0], plain.model->parameters()[0]));
+  EXPECT_EQ(evaluate(*other.model.ptr(), *other.task, other.val, settings).fused.loss,
+            lines[5]["loss"].get<double>());
+  EXPECT_NE(lines[5]["loss"], metrics_of(folder, "plain")[5]["loss"]);
+  directory.load("best", *other.model.ptr(), nullptr);
+  EXPECT_EQ(evaluate(*other.model.ptr(), *other.task, other.test, settings).fused.loss,
+            result.test.fused.loss);
+}
+
+TEST(Train, FrozenPartsStayAsTheyAre) {
+  const TemporaryFolder folder;
+  for (const double ema : {0.0, 0.9}) {
+    TrainingSettings settings = make_settings();
+    settings.ema = ema;
+    const TrainingParts parts = make_parts();
+    freeze(*parts.model.ptr(), {"encoders.audio.*"}, "");
+    const auto before = state_of(parts);
+    RunDirectory directory = RunDirectory::create(folder / std::to_string(ema), "");
+    train(parts, settings, directory);
+    const auto after = state_of(parts);
+    const auto weights = weights_of(*parts.model);
+    for (size_t i = 0; i < weights.size(); ++i) {  // statistics too
+      EXPECT_EQ(torch::equal(before[i], after[i]), weights[i].first.starts_with("encoders.audio."))
+          << weights[i].first;
+    }
+    const json line = metrics_of(folder, std::to_string(ema))[0];
+    EXPECT_EQ(line["gradient_norm"]["encoders.audio"], 0.0);
+    EXPECT_GT(line["gradient_norm"]["encoders.visual"].get<double>(), 0);
+    EXPECT_TRUE(line["loss_alone"]["audio"].is_number());  // it is still watched
   }
 }
 

@@ -62,14 +62,17 @@ std::optional<T> number_in(std::string_view text) {
 /// The machine that a pickle is a program for, without its powers.
 class PickleReader {
  public:
-  PickleReader(std::string_view content, Pickle& pickle) : content_(content), pickle_(pickle) {}
+  PickleReader(std::string_view content, Pickle& pickle, uint64_t start)
+      : content_(content), pickle_(pickle), position_(start) {}
 
-  void read() {
+  /// `alone`: nothing may follow.
+  void read(bool alone) {
     while (!stopped_) {
       start_ = position_;
       execute(take(1).front());
     }
-    if (position_ != content_.size()) {
+    pickle_.end_ = position_;
+    if (alone && position_ != content_.size()) {
       throw error(position_, "the end of the file after the value",
                   fmt::format("{} bytes more", content_.size() - position_));
     }
@@ -578,7 +581,7 @@ class PickleReader {
 
   std::string_view content_;
   Pickle& pickle_;
-  uint64_t position_ = 0;
+  uint64_t position_;
   uint64_t start_ = 0;  // of the opcode
   uint64_t pushed_ = 0;
   bool stopped_ = false;
@@ -640,7 +643,12 @@ std::string PickleValue::description() const {
 }
 
 Pickle::Pickle(std::string_view content, std::string source) : source_(std::move(source)) {
-  PickleReader(content, *this).read();
+  PickleReader(content, *this, 0).read(true);
+}
+
+Pickle::Pickle(std::string_view content, std::string source, uint64_t start)
+    : source_(std::move(source)) {
+  PickleReader(content, *this, std::min<uint64_t>(start, content.size())).read(false);
 }
 
 DataError Pickle::error(const PickleValue& value, std::string_view expected) const {

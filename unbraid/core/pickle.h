@@ -54,9 +54,12 @@ class Pickle {
  public:
   /// Reads the one pickle that `content` holds, which must outlive this.
   Pickle(std::string_view content, std::string source);
+  /// Reads the pickle that starts at byte `start` of a content that may go on after it, at end().
+  Pickle(std::string_view content, std::string source, uint64_t start);
 
   [[nodiscard]] const PickleValue& root() const { return *root_; }
   [[nodiscard]] const std::string& source() const { return source_; }
+  [[nodiscard]] uint64_t end() const { return end_; }
   /// "<source>: byte <offset>: expected …, found …".
   [[nodiscard]] DataError error(const PickleValue& value, std::string_view expected) const;
 
@@ -67,6 +70,7 @@ class Pickle {
   std::deque<PickleValue> values_;
   std::deque<std::string> texts_;  // that the content holds escaped
   const PickleValue* root_ = nullptr;
+  uint64_t end_ = 0;
 };
 
 inline constexpr uint32_t kMaxPickleDepth = 100;

@@ -6,6 +6,8 @@
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
 
+#include "unbraid/training/parameter_patterns.h"
+
 namespace unbraid {
 namespace {
 
@@ -116,14 +118,49 @@ OptimizerOptions read_optimizer(Options& options) {
     read.beta2 = betas[1];
     read.eps = options.number("eps", read.eps, {.min = 0, .open_min = true});
   }
+  Options groups = options.table("groups");
+  for (const std::string& pattern : groups.keys()) {
+    Options group = groups.table(pattern);
+    read.groups.push_back({pattern, group.number("lr_scale", 1.0, {.min = 0}),
+                           group.number("weight_decay", read.weight_decay, {.min = 0})});
+    group.finish();
+  }
   return read;
+}
+
+std::vector<const ParameterGroup*> assign_groups(const std::vector<ParameterGroup>& groups,
+                                                 const std::vector<std::string>& names,
+                                                 const std::string& key) {
+  std::vector<std::string> patterns;
+  for (const ParameterGroup& group : groups) {
+    patterns.push_back(group.pattern);
+  }
+  std::vector<const ParameterGroup*> assigned;
+  for (const size_t place : match_patterns(patterns, names, key)) {
+    assigned.push_back(place < groups.size() ? &groups[place] : nullptr);
+  }
+  for (const ParameterGroup& group : groups) {
+    if (std::find(assigned.begin(), assigned.end(), &group) == assigned.end()) {
+      throw RecipeError(fmt::format(
+          "{}: expected parameters for \"{}\", but patterns before it match all of them", key,
+          group.pattern));
+    }
+  }
+  return assigned;
 }
 
 Optimizer::Optimizer(const OptimizerOptions& options,
                      const torch::OrderedDict<std::string, torch::Tensor>& parameters)
     : options_(options) {
-  for (const auto& entry : parameters) {
-    slots_.push_back({entry.key(), entry.value(), {}, {}, 0});
+  const auto groups = assign_groups(options.groups, parameters.keys(), "optimizer.groups");
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    const ParameterGroup* group = groups[i];
+    slots_.push_back({.name = parameters[i].key(),
+                      .parameter = parameters[i].value(),
+                      .lr_scale = group != nullptr ? group->lr_scale : 1.0,
+                      .weight_decay = group != nullptr ? group->weight_decay : options.weight_decay,
+                      .first = {},
+                      .second = {}});
   }
 }
 
@@ -131,7 +168,7 @@ void Optimizer::step(double lr, double gradient_scale) {
   const torch::NoGradGuard no_grad;
   for (Slot& slot : slots_) {
     if (slot.parameter.grad().defined()) {
-      update(slot, lr, gradient_scale);
+      update(slot, lr * slot.lr_scale, gradient_scale);
     }
   }
 }
@@ -147,7 +184,7 @@ void Optimizer::update(Slot& slot, double lr, double gradient_scale) {
   const Rule rule{
       .lr = lr,
       .gradient_scale = gradient_scale,
-      .weight_decay = options_.weight_decay,
+      .weight_decay = slot.weight_decay,
       .momentum = options_.momentum,
       .nesterov = options_.nesterov,
       .first_step = slot.steps == 1,

@@ -10,6 +10,7 @@
 #include "unbraid/core/durable_file.h"
 #include "unbraid/data/cached_decoder.h"
 #include "unbraid/models/initialisation.h"
+#include "unbraid/training/freezing.h"
 #include "unbraid/training/toml.h"
 #include "unbraid/training/weights.h"
 
@@ -106,7 +107,7 @@ std::vector<ModalityRecipe> read_modalities(Options options) {
                           "label");
     }
     Options modality = options.table(name);
-    ModalityRecipe read{name, "", make_decoder(modality), {}};
+    ModalityRecipe read{name, "", make_decoder(modality), {}, read_encoder_weights(modality)};
     read.kind = modality.text("kind");
     Options encoder = modality.table("encoder");
     read.encoder = read_encoder(encoder);
@@ -134,7 +135,27 @@ void read_train(Options& options, Recipe& recipe) {
   settings.clip_norm = options.number("clip_norm", settings.clip_norm, {.min = 0});
   settings.accumulate =
       options.integer("accumulate", settings.accumulate, {.min = 1, .max = 1 << 20});
+  settings.ema = options.number("ema", settings.ema, {.min = 0, .max = 0.999999});
+  if (options.has("freeze")) {
+    recipe.freeze = options.texts("freeze");
+  }
   recipe.init = options.path("init", "");
+  for (const ModalityRecipe& modality : recipe.modalities) {
+    if (!recipe.init.empty() && !modality.weights.path.empty()) {
+      throw options.error("init", fmt::format("expected either this, which has the weights of the "
+                                              "whole model, or modalities.{}.weights, got both",
+                                              modality.name));
+    }
+  }
+}
+
+/// Leaves out what is said of a modality that the method leaves out.
+void forget_modality(Recipe& recipe, const std::string& name) {
+  const std::string prefix = "encoders." + name + ".";
+  std::erase_if(recipe.freeze,
+                [&](const std::string& pattern) { return pattern.starts_with(prefix); });
+  std::erase_if(recipe.settings.optimizer.groups,
+                [&](const ParameterGroup& group) { return group.pattern.starts_with(prefix); });
 }
 
 /// The released gated fusion cuts the multimodal loss itself, whatever the route says.
@@ -170,7 +191,25 @@ MultimodalModel Recipe::build_model() const {
   initialise(*model, settings.seed);
   model->to(settings.device);
   prefer_channels_last(*model);
+  unbraid::freeze(*model, freeze, name + ": train.freeze");
+  assign_groups(settings.optimizer.groups, model->named_parameters().keys(),
+                name + ": optimizer.groups");
   return model;
+}
+
+std::vector<std::string> Recipe::load_initial_weights(MultimodalModelImpl& model) const {
+  std::vector<std::string> lines;
+  if (!init.empty()) {
+    load_weights(model, init);
+    lines.push_back(fmt::format("weights of {}", init));
+  }
+  for (size_t m = 0; m < modalities.size(); ++m) {
+    if (!modalities[m].weights.path.empty()) {
+      lines.push_back(
+          load_encoder_weights(model.encoder(m), modalities[m].weights, modalities[m].name));
+    }
+  }
+  return lines;
 }
 
 std::shared_ptr<const Manifest> Recipe::open_manifest(
@@ -266,7 +305,12 @@ Recipe parse_recipe(const std::string& text, const std::string& name,
   root.finish();
   recipe.resolved = write_toml(root.resolved());
   recipe.all_modalities = std::erase_if(recipe.modalities, [&](const ModalityRecipe& modality) {
-                            return std::find(kept.begin(), kept.end(), modality.name) == kept.end();
+                            const bool left_out =
+                                std::find(kept.begin(), kept.end(), modality.name) == kept.end();
+                            if (left_out) {
+                              forget_modality(recipe, modality.name);
+                            }
+                            return left_out;
                           }) == 0;
   return recipe;
 }

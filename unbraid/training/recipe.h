@@ -16,6 +16,7 @@
 #include "unbraid/models/fusions/fusion.h"
 #include "unbraid/models/multimodal_model.h"
 #include "unbraid/tasks/task.h"
+#include "unbraid/training/encoder_weights.h"
 #include "unbraid/training/settings.h"
 
 namespace unbraid {
@@ -25,6 +26,7 @@ struct ModalityRecipe {
   std::string kind;
   std::shared_ptr<const Decoder> decoder;
   EncoderBuilder encoder;
+  EncoderWeights weights;
 };
 
 /// Everything a run is decided by, checked as far as it can be without opening data.
@@ -41,13 +43,18 @@ struct Recipe {
   FusionBuilder fusion;
   std::shared_ptr<const Task> task;
   std::shared_ptr<Method> method;
-  std::string init;      // safetensors file with initial weights; empty: random
-  std::string resolved;  // TOML with every default written out and paths absolute
+  std::vector<std::string> freeze;  // patterns of parameters that are not trained
+  std::string init;                 // file with initial weights of the whole model; empty: random
+  std::string resolved;             // TOML with every default written out and paths absolute
 
   [[nodiscard]] std::vector<std::string> modality_names() const;
   /// The model on the recipe's device, with initial weights that are a function of the seed and
-  /// each parameter's name.
+  /// each parameter's name, and without gradients where it is frozen. Throws RecipeError when a
+  /// pattern of train.freeze or optimizer.groups matches nothing.
   [[nodiscard]] MultimodalModel build_model() const;
+  /// Loads train.init, or the `weights` of modalities. Returns lines for a person on what was
+  /// loaded. Throws StorageError.
+  [[nodiscard]] std::vector<std::string> load_initial_weights(MultimodalModelImpl& model) const;
   /// The manifest, generating an embedded data set where it is the source and not there yet.
   /// Without the rows that have none of the modalities that a method picked; where it has all of
   /// them, such a row is a DataError.

@@ -25,6 +25,8 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 
 constexpr uint64_t kMaxTextBytes = uint64_t{1} << 30;
+constexpr const char* kModel = "model.safetensors";
+constexpr const char* kTrained = "trained.safetensors";  // beside an average
 
 std::string hash_of(const std::string& text) {
   return fmt::format("{:016x}", XXH3_64bits(text.data(), text.size()));
@@ -139,19 +141,27 @@ RunDirectory RunDirectory::open(const fs::path& path) {
 }
 
 void RunDirectory::save(const std::string& name, const torch::nn::Module& model,
-                        const Optimizer& optimizer, const RunState& state) {
+                        const Optimizer& optimizer, const RunState& state,
+                        const WeightAverage* average) {
   write_directory_atomically(path_ / "checkpoints" / name, [&](const fs::path& staging) {
-    write_safetensors((staging / "model.safetensors").string(), weights_of(model));
+    write_safetensors((staging / kModel).string(),
+                      average != nullptr ? average->weights() : weights_of(model));
+    if (average != nullptr) {
+      write_safetensors((staging / kTrained).string(), weights_of(model));
+    }
     write_safetensors((staging / "optimizer.safetensors").string(), optimizer.state());
     write_file_durably(staging / "state.json", to_json(state, recipe_).dump(2) + "\n");
   });
 }
 
-RunState RunDirectory::load(const std::string& name, torch::nn::Module& model,
-                            Optimizer* optimizer) const {
+RunState RunDirectory::load(const std::string& name, torch::nn::Module& model, Optimizer* optimizer,
+                            WeightAverage* average) const {
   const fs::path checkpoint = find_valid_directory(path_ / "checkpoints" / name);
   const RunState state = state_from(checkpoint / "state.json", recipe_);
-  load_weights(model, (checkpoint / "model.safetensors").string());
+  if (average != nullptr) {
+    load_weights(average->weights(), (checkpoint / kModel).string());
+  }
+  load_weights(model, (checkpoint / (average != nullptr ? kTrained : kModel)).string());
   if (optimizer != nullptr) {
     optimizer->load_state(
         read_safetensors((checkpoint / "optimizer.safetensors").string()).tensors);

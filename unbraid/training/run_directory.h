@@ -8,6 +8,7 @@
 #include "unbraid/core/durable_file.h"
 #include "unbraid/core/torch.h"
 #include "unbraid/training/optimizer.h"
+#include "unbraid/training/weight_average.h"
 
 namespace unbraid {
 
@@ -44,12 +45,15 @@ class RunDirectory {
   /// Whether checkpoint `name` was ever saved.
   [[nodiscard]] bool has(const std::string& name) const;
   [[nodiscard]] bool has_summary() const;
-  /// Saves weights, optimizer and state as checkpoint `name` ("last" or "best").
+  /// Saves weights, optimizer and state as checkpoint `name` ("last" or "best"). With an average
+  /// its model is the averaged one, the weights that are trained on lie beside it.
   void save(const std::string& name, const torch::nn::Module& model, const Optimizer& optimizer,
-            const RunState& state);
-  /// The state of checkpoint `name` after every file of it was verified; loads the weights, and the
-  /// optimizer's state unless that is null.
-  RunState load(const std::string& name, torch::nn::Module& model, Optimizer* optimizer) const;
+            const RunState& state, const WeightAverage* average = nullptr);
+  /// The state of checkpoint `name` after every file of it was verified; loads the model, or with
+  /// an `average` that and the weights that are trained on, and the optimizer's state unless that
+  /// is null.
+  RunState load(const std::string& name, torch::nn::Module& model, Optimizer* optimizer,
+                WeightAverage* average = nullptr) const;
 
   /// Appends a line to metrics.jsonl, on the disk when this returns.
   void append_metrics(const nlohmann::json& record);

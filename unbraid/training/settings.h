@@ -26,6 +26,7 @@ struct TrainingSettings {
   int64_t epochs = 100;
   double clip_norm = 0;    // L2 norm of all gradients together; 0: no clipping
   int64_t accumulate = 1;  // batches whose gradients make one step
+  double ema = 0;          // decay of the average of weights that is validated; 0: none
 };
 
 }  // namespace unbraid

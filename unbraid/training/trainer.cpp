@@ -15,7 +15,9 @@
 #include "unbraid/core/stop.h"
 #include "unbraid/data/loader.h"
 #include "unbraid/routing/routed_backward.h"
+#include "unbraid/training/freezing.h"
 #include "unbraid/training/quarantine.h"
+#include "unbraid/training/weight_average.h"
 
 namespace unbraid {
 namespace {
@@ -135,6 +137,9 @@ class Training {
         quarantine_(directory, settings.max_skipped) {
     const auto batches = static_cast<int64_t>(loader_.batches());
     steps_per_epoch_ = (batches + settings.accumulate - 1) / settings.accumulate;
+    if (settings.ema > 0) {
+      average_ = std::make_unique<WeightAverage>(model_, settings.ema);
+    }
   }
 
   TrainingResult run(bool resume) {
@@ -144,10 +149,10 @@ class Training {
       quarantine_.add(name, split->dropped(), samples_of(*split));
     }
     if (resume && directory_.has("last")) {
-      state_ = directory_.load("last", model_, &optimizer_);
+      state_ = directory_.load("last", model_, &optimizer_, average_.get());
       directory_.forget_metrics_after(state_.epoch);
     } else {
-      directory_.save("last", model_, optimizer_, state_);
+      save("last");
     }
     try {
       while (state_.epoch < settings_.epochs) {
@@ -187,6 +192,15 @@ class Training {
     return evaluation;
   }
 
+  void save(const std::string& name) {
+    directory_.save(name, model_, optimizer_, state_, average_.get());
+  }
+
+  Evaluation validated() {
+    const AveragedWeights averaged(average_.get());
+    return scored("val", parts_.val);
+  }
+
   void run_epoch() {
     const auto start = Clock::now();
     EpochMeans means(model_.size());
@@ -198,7 +212,7 @@ class Training {
         .loss = means.loss(),
         .seconds = seconds,
         .samples_per_second = static_cast<double>(means.samples()) / seconds,
-        .val = scored("val", parts_.val),
+        .val = validated(),
     };
     if (!std::isfinite(record.val.fused.loss)) {
       throw diverged(fmt::format("the loss on val is {}", record.val.fused.loss));
@@ -216,16 +230,16 @@ class Training {
     if (record.best) {
       state_.best_epoch = record.epoch;
       state_.best_value = record.val.fused.selecting();
-      directory_.save("best", model_, optimizer_, state_);
+      save("best");
     }
-    directory_.save("last", model_, optimizer_, state_);
+    save("last");
     if (observer_ != nullptr) {
       observer_->on_epoch(record);
     }
   }
 
   void train_epoch(EpochMeans& means) {
-    model_.train();
+    train_unfrozen(model_);
     // Layers that draw numbers of their own (dropout) draw the same ones when an epoch is run
     // again.
     const auto epoch = static_cast<uint64_t>(state_.epoch);
@@ -282,6 +296,9 @@ class Training {
     optimizer_.step(lr_, clip_factor(norm, settings_.clip_norm));
     optimizer_.zero_grad();
     ++state_.step;
+    if (average_ != nullptr) {
+      average_->update(state_.step);
+    }
   }
 
   void check_finite(const torch::Tensor& loss, const std::string& which, const Batch& batch) const {
@@ -345,6 +362,7 @@ class Training {
   FileDescriptor lock_;
   TrainingObserver* observer_;
   Optimizer optimizer_;
+  std::unique_ptr<WeightAverage> average_;  // null without train.ema
   Loader loader_;
   Quarantine quarantine_;
   RunState state_;

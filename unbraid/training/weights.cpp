@@ -6,6 +6,7 @@
 #include <fmt/ranges.h>
 
 #include "unbraid/core/error.h"
+#include "unbraid/training/torch_file.h"
 
 namespace unbraid {
 
@@ -20,11 +21,20 @@ NamedTensors weights_of(const torch::nn::Module& module) {
   return weights;
 }
 
-void load_weights(torch::nn::Module& module, const std::string& path) {
+NamedTensors read_weights(const std::string& path) {
+  try {
+    const File file(path);
+    return is_torch_file(file) ? read_torch_file(file) : read_safetensors(path).tensors;
+  } catch (const DataError& error) {
+    throw StorageError(error.what());
+  }
+}
+
+void load_weights(const NamedTensors& weights, const std::string& path) {
   const torch::NoGradGuard no_grad;
-  const auto file = read_safetensors(path);
-  std::map<std::string, torch::Tensor> left(file.tensors.begin(), file.tensors.end());
-  for (auto& [name, tensor] : weights_of(module)) {
+  const NamedTensors file = read_weights(path);
+  std::map<std::string, torch::Tensor> left(file.begin(), file.end());
+  for (const auto& [name, tensor] : weights) {
     const auto entry = left.find(name);
     if (entry == left.end()) {
       throw StorageError(fmt::format("{}: expected a tensor {}, which is missing", path, name));
@@ -40,6 +50,10 @@ void load_weights(torch::nn::Module& module, const std::string& path) {
   if (!left.empty()) {
     throw StorageError(fmt::format("{}: unexpected tensor {}", path, left.begin()->first));
   }
+}
+
+void load_weights(torch::nn::Module& module, const std::string& path) {
+  load_weights(weights_of(module), path);
 }
 
 void prefer_channels_last(torch::nn::Module& module) {

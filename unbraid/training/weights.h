@@ -10,8 +10,14 @@ namespace unbraid {
 /// Parameters and buffers of `module` by name.
 NamedTensors weights_of(const torch::nn::Module& module);
 
-/// Sets every parameter and buffer of `module` from a safetensors file. Throws StorageError naming
-/// the file and the tensor when one is missing, unexpected or of another shape.
+/// The tensors of a safetensors file or of a state dict of PyTorch (training/torch_file.h), which
+/// may share memory. Throws StorageError.
+NamedTensors read_weights(const std::string& path);
+
+/// Sets every one of `weights` from a file that has them by name. Throws StorageError naming the
+/// file and the tensor when one is missing, unexpected or of another shape.
+void load_weights(const NamedTensors& weights, const std::string& path);
+/// The same for every parameter and buffer of `module`.
 void load_weights(torch::nn::Module& module, const std::string& path);
 
 /// Lays the weights of convolutions out with channels last, which convolutions on CPUs and tensor
