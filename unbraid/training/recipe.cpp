@@ -190,6 +190,21 @@ std::shared_ptr<ManifestDataSet> Recipe::open_split(
   if (!any) {
     return nullptr;
   }
+  return std::make_shared<ManifestDataSet>(
+      rows, split, decoders(kept),
+      [task = task](const std::string& label) { return task->target(label); }, settings.seed,
+      settings.skip_damaged);
+}
+
+std::shared_ptr<ManifestDataSet> Recipe::open_unlabelled(
+    const std::shared_ptr<const Manifest>& rows, const std::shared_ptr<TensorCache>& kept) const {
+  return std::make_shared<ManifestDataSet>(
+      rows, Split::kTest, decoders(kept),
+      [](const std::string& /*label*/) { return torch::zeros({}); }, settings.seed,
+      settings.skip_damaged);
+}
+
+std::vector<DataModality> Recipe::decoders(const std::shared_ptr<TensorCache>& kept) const {
   std::vector<DataModality> decoders;
   for (const ModalityRecipe& modality : modalities) {
     decoders.push_back({modality.name, modality.decoder});
@@ -197,10 +212,7 @@ std::shared_ptr<ManifestDataSet> Recipe::open_split(
       decoders.back().decoder = std::make_shared<CachedDecoder>(modality.decoder, kept);
     }
   }
-  return std::make_shared<ManifestDataSet>(
-      rows, split, decoders,
-      [task = task](const std::string& label) { return task->target(label); }, settings.seed,
-      settings.skip_damaged);
+  return decoders;
 }
 
 Recipe parse_recipe(const std::string& text, const std::string& name,
