@@ -144,6 +144,11 @@ MultimodalModel Recipe::build_model() const {
   FusionShape shape{modality_names(), {}, task->outputs(), {}};
   for (const ModalityRecipe& modality : modalities) {
     const auto encoder = modality.encoder();
+    if (encoder->feature_size() == 0) {
+      throw RecipeError(fmt::format(
+          "{}: modalities.{}.encoder.feature_size: expected the size of the feature, got 0", name,
+          modality.name));
+    }
     shape.feature_sizes.push_back(encoder->feature_size());
     shape.feature_kinds.push_back(encoder->feature_kind());
     model->add_encoder(modality.name, encoder);

@@ -7,6 +7,7 @@
 #include "unbraid/models/encoders/mlp.h"
 #include "unbraid/models/encoders/resnet.h"
 #include "unbraid/models/encoders/sequence_cnn.h"
+#include "unbraid/models/encoders/torchscript.h"
 
 namespace unbraid {
 namespace {
@@ -22,9 +23,15 @@ constexpr std::array kEncoders{
     Entry{"cnn1d", SequenceCnn::read},
     Entry{"mlp", Mlp::read},
     Entry{"embedding", EmbeddingEncoder::read},
+    Entry{"torchscript", TorchScriptEncoder::read},
 };
 
 }  // namespace
+
+const char* name_of(FeatureKind kind) {
+  constexpr std::array kNames{"vector", "tokens", "maps"};
+  return kNames.at(static_cast<size_t>(kind));
+}
 
 EncoderBuilder read_encoder(Options& options) { return choose(options, kEncoders).read(options); }
 

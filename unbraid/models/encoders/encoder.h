@@ -10,6 +10,8 @@ namespace unbraid {
 
 /// The shape of a feature of size d: [B, d], a sequence [B, T, d], or maps [B, d, H, W].
 enum class FeatureKind { kVector, kTokens, kMap };
+/// "vector", "tokens" or "maps".
+const char* name_of(FeatureKind kind);
 
 /// Turns the inputs of one modality into features.
 class Encoder : public torch::nn::Module {
