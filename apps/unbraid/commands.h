@@ -15,6 +15,7 @@ void add_eval(CLI::App& app);
 void add_prepare(CLI::App& app);
 void add_inspect(CLI::App& app);
 void add_predict(CLI::App& app);
+void add_export(CLI::App& app);
 void add_doctor(CLI::App& app);
 
 // Options that several commands share.

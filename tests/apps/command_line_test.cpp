@@ -30,7 +30,7 @@ using unbraid::testing::write_text;
 
 TEST_F(CommandLine, HelpIsEverywhere) {
   for (const char* command :
-       {"", "demo", "train", "eval", "predict", "prepare", "inspect", "doctor"}) {
+       {"", "demo", "train", "eval", "predict", "export", "prepare", "inspect", "doctor"}) {
     const Outcome outcome = unbraid_program(std::string(command) + " --help");
     EXPECT_EQ(outcome.code, 0);
     EXPECT_NE(outcome.output.find("--help"), std::string::npos);

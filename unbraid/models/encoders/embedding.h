@@ -1,5 +1,7 @@
 #pragma once
 
+#include <string>
+
 #include "unbraid/models/encoders/encoder.h"
 
 namespace unbraid {
@@ -13,6 +15,7 @@ class EmbeddingEncoder : public Encoder {
   EmbeddingEncoder(int64_t vocab_size, int64_t size, int64_t padding);
   torch::Tensor forward(const torch::Tensor& input) override;
   [[nodiscard]] int64_t feature_size() const override { return embedding_->weight.size(1); }
+  [[nodiscard]] std::string torchscript() const override;
 
   static EncoderBuilder read(Options& options);
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "unbraid/models/encoders/encoder.h"
@@ -22,6 +23,7 @@ class ResNet : public Encoder {
   explicit ResNet(const ResNetOptions& options);
   torch::Tensor forward(const torch::Tensor& input) override;
   [[nodiscard]] int64_t feature_size() const override { return 8 * options_.width; }
+  [[nodiscard]] std::string torchscript() const override;
 
   static EncoderBuilder read(Options& options);
 
