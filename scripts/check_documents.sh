@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs every shell command of README.md (those of the set-up excepted, which CI runs itself), checks
-# that the recipe and the C++ it shows are those of the tree, and that it lists every package.
+# that the recipe and the C++ it and docs/library.md show are those of the tree, and that it lists
+# every package.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -16,10 +17,21 @@ blocks() {
 
 squeezed() { tr -d ' \n'; }
 
+# The same, each block on a line of its own, squeezed.
+blocks_by_line() {
+  awk -v language="$2" '$0 == "```" language { inside = 1; next }
+    /^```/ { if (inside) print text; inside = 0; text = "" } inside { text = text $0 }' "$1" |
+    tr -d ' '
+}
+
 [[ "$(squeezed < recipes/avdigits/dgl.toml)" == *"$(blocks README.md toml | squeezed)"* ]] ||
   fail "the recipe in README.md is not recipes/avdigits/dgl.toml"
 [[ "$(squeezed < examples/dgl_in_ten_lines.cpp)" == *"$(blocks README.md cpp | squeezed)"* ]] ||
   fail "the C++ in README.md is not in examples/dgl_in_ten_lines.cpp"
+all_examples=$(cat examples/*.cpp | squeezed)
+while read -r block; do
+  [[ "$all_examples" == *"$block"* ]] || fail "this C++ in docs/library.md is in no example: $block"
+done < <(blocks_by_line docs/library.md cpp)
 while read -r group package _; do
   [[ "$group" == "#"* || -z "$group" ]] && continue
   [[ "$package" == fonts-* ]] || grep -qF -- "$package" README.md ||
@@ -27,7 +39,7 @@ while read -r group package _; do
 done < scripts/packages.txt
 
 # A miniature stands in for the data set that the README prepares.
-left=(runs/dgl runs/joint runs/cremad cremad.png recipes/cremad/cremad.csv CREMA-D)
+left=(runs/dgl runs/joint runs/cremad cremad.png predictions.csv model.pt audio.safetensors recipes/cremad/cremad.csv CREMA-D)
 [[ ! -e CREMA-D ]] || fail "there is a folder CREMA-D already, which this check would remove"
 rm -rf "${left[@]}"
 tests/data/miniature_cremad.sh CREMA-D

@@ -19,24 +19,6 @@ struct EvalArguments {
   bool subsets = false;
 };
 
-std::vector<bool> read_absent(const std::vector<std::string>& absent,
-                              const std::vector<std::string>& modalities) {
-  std::vector<bool> flags(modalities.size(), false);
-  for (const std::string& name : absent) {
-    const auto place = std::find(modalities.begin(), modalities.end(), name);
-    if (place == modalities.end()) {
-      throw Error(ExitCode::kUsage,
-                  fmt::format("--absent {}: expected one of the run's modalities ({})", name,
-                              fmt::join(modalities, ", ")));
-    }
-    flags[static_cast<size_t>(place - modalities.begin())] = true;
-  }
-  if (std::find(flags.begin(), flags.end(), false) == flags.end()) {
-    throw Error(ExitCode::kUsage, "--absent: expected at least one modality to be left");
-  }
-  return flags;
-}
-
 /// A line for each combination of modalities.
 std::string format_subsets(const std::vector<SubsetScores>& subsets,
                            const std::vector<std::string>& modalities) {
@@ -101,11 +83,7 @@ void add_eval(CLI::App& app) {
       app.add_subcommand("eval", "Evaluate the best checkpoint of a run, fused and per modality");
   command->add_option("RUN", arguments->run, "Folder of a run")->required()->check(not_empty);
   command->add_option("--split", arguments->split, "train, val or test")->capture_default_str();
-  command
-      ->add_option("--absent", arguments->absent,
-                   "Evaluate as if this modality did not exist; may be repeated")
-      ->take_all()
-      ->expected(1);
+  add_absent(*command, arguments->absent, "Evaluate as if this modality did not exist");
   command
       ->add_flag("--subsets", arguments->subsets,
                  "Evaluate every combination of modalities instead")

@@ -12,14 +12,8 @@
 
 namespace {
 
-/// One line, without what a file name or a cell could do to a terminal.
-int fail(unbraid::ExitCode code, std::string message) {
-  for (char& character : message) {
-    if (static_cast<unsigned char>(character) < ' ' || character == '\x7f') {
-      character = '?';
-    }
-  }
-  std::cerr << "unbraid: " << message << std::endl;
+int fail(unbraid::ExitCode code, const std::string& message) {
+  std::cerr << "unbraid: " << unbraid::on_one_line(message) << std::endl;
   return static_cast<int>(code);
 }
 
@@ -34,6 +28,8 @@ int run(int argc, char** argv) {
   unbraid::add_demo(app);
   unbraid::add_train(app);
   unbraid::add_eval(app);
+  unbraid::add_predict(app);
+  unbraid::add_export(app);
   unbraid::add_prepare(app);
   unbraid::add_inspect(app);
   unbraid::add_doctor(app);
@@ -47,7 +43,9 @@ int run(int argc, char** argv) {
         unbraid::ExitCode::kUsage,
         given.empty()
             ? std::string(problem.what()) + "; see unbraid --help"
-            : "expected the command demo, train, eval, prepare, inspect or doctor, got " + given);
+            : "expected the command demo, train, eval, predict, export, prepare, inspect or "
+              "doctor, got " +
+                  given);
   } catch (const CLI::ParseError& problem) {
     return fail(unbraid::ExitCode::kUsage, std::string(problem.what()) + "; see unbraid --help");
   }

@@ -5,6 +5,7 @@
 
 #include "apps/unbraid/progress.h"
 #include "unbraid/training/freezing.h"
+#include "unbraid/training/toml.h"
 
 namespace unbraid {
 namespace {
@@ -39,6 +40,22 @@ Sample first_inputs(const ManifestDataSet& split, const Recipe& recipe) {
     }
   }
   return first;
+}
+
+/// Whether the recipe leaves the size of a modality's feature to be found from data.
+bool is_unsized(const Recipe& recipe, const std::string& modality) {
+  Options root(parse_toml(recipe.resolved, recipe.name));
+  Options encoder = root.table("modalities").table(modality).table("encoder");
+  return encoder.has("feature_size") && encoder.integer("feature_size") == 0;
+}
+
+/// A c10::Error of an encoder that does not take an input, as an error of the recipe.
+RecipeError refusal(const Recipe& recipe, const std::string& modality, const std::string& samples,
+                    const torch::Tensor& input, const c10::Error& error) {
+  const std::string what = error.what_without_backtrace();
+  return RecipeError(fmt::format(
+      "{}: modalities.{}.encoder: does not take {} of the shape [{}]: {}", recipe.name, modality,
+      samples, fmt::join(input.sizes(), ", "), what.substr(0, what.find('\n'))));
 }
 
 /// Whether some batch may hold a single sample of some modality.
@@ -83,14 +100,11 @@ void check_model(MultimodalModelImpl& model, const Recipe& recipe, const Sample&
     try {
       features[m] = model.encode(m, input);
     } catch (const c10::Error& error) {
-      const std::string what = error.what_without_backtrace();
-      throw RecipeError(
-          fmt::format("{}: modalities.{}.encoder: does not take {} of the shape [{}]: {}",
-                      recipe.name, model.name(m),
-                      single ? "samples one by one, as a batch may hold them (see data.batch_size, "
-                               "data.drop_last and missing modalities)"
-                             : "samples",
-                      fmt::join(sample.inputs[m].sizes(), ", "), what.substr(0, what.find('\n'))));
+      throw refusal(recipe, model.name(m),
+                    single ? "samples one by one, as a batch may hold them (see data.batch_size, "
+                             "data.drop_last and missing modalities)"
+                           : "samples",
+                    sample.inputs[m], error);
     }
   }
   model.fuse(features);
@@ -111,6 +125,34 @@ std::shared_ptr<ManifestDataSet> open_required_split(
                                 name_of(split), data->dropped().front().reason));
   }
   return data;
+}
+
+Recipe read_sized_recipe(const std::string& path, const std::vector<std::string>& overrides) {
+  Recipe recipe = read_recipe(path, overrides);
+  std::vector<std::string> sizes = overrides;
+  Sample first;
+  for (size_t m = 0; m < recipe.modalities.size(); ++m) {
+    const ModalityRecipe& modality = recipe.modalities[m];
+    if (!is_unsized(recipe, modality.name)) {
+      continue;
+    }
+    if (first.inputs.empty()) {
+      const auto manifest = recipe.open_manifest(show_generation);
+      first = first_inputs(*open_required_split(recipe, manifest, Split::kTrain, nullptr), recipe);
+    }
+    const torch::NoGradGuard no_grad;
+    const auto encoder = modality.encoder();
+    encoder->eval();
+    try {
+      encoder->forward(first.inputs[m].unsqueeze(0));
+    } catch (const c10::Error& error) {
+      throw refusal(recipe, modality.name, "samples", first.inputs[m], error);
+    }
+    const std::string table = fmt::format("modalities.{}.encoder", modality.name);
+    sizes.push_back(fmt::format("{}.feature_size={}", table, encoder->feature_size()));
+    sizes.push_back(fmt::format("{}.features={}", table, name_of(encoder->feature_kind())));
+  }
+  return sizes.size() == overrides.size() ? recipe : read_recipe(path, sizes);
 }
 
 OpenedParts open_parts(const Recipe& recipe, const std::shared_ptr<TensorCache>& cache,

@@ -9,6 +9,10 @@
 
 namespace unbraid {
 
+/// As read_recipe; sizes of features that it leaves to be found (`feature_size = 0`) are found from
+/// the first training samples.
+Recipe read_sized_recipe(const std::string& path, const std::vector<std::string>& overrides);
+
 /// One split, every row checked; a DataError where the manifest has no such rows.
 std::shared_ptr<ManifestDataSet> open_required_split(
     const Recipe& recipe, const std::shared_ptr<const Manifest>& manifest, Split split,

@@ -46,7 +46,7 @@ std::string first_difference(const std::string& recipe, const std::string& other
 }
 
 void run(const TrainArguments& arguments) {
-  const Recipe recipe = read_recipe(arguments.recipe, arguments.overrides);
+  const Recipe recipe = read_sized_recipe(arguments.recipe, arguments.overrides);
   const std::filesystem::path out = folder_of_run(arguments, recipe);
   const bool resume = arguments.resume && RunDirectory::holds_run(out);
   if (!resume) {

@@ -42,6 +42,19 @@ TEST_F(ManifestFile, ReadsRowsInOrder) {
   EXPECT_EQ(manifest.rows[2].cells, (std::vector<std::string>{"c.png", ""}));
 }
 
+TEST_F(ManifestFile, UnlabelledNeedsNeitherSplitNorLabel) {
+  path_ = folder_.write("m.csv", "audio,id,split\na.wav,a,nonsense\n,b,\n");
+  const Manifest manifest = Manifest::read_unlabelled(path_, {"audio"});
+  ASSERT_EQ(manifest.rows.size(), 2);
+  EXPECT_EQ(manifest.rows[0].id, "a");
+  EXPECT_EQ(manifest.rows[0].split, Split::kTest);
+  EXPECT_EQ(manifest.rows[0].label, "");
+  EXPECT_EQ(manifest.rows[0].cells, (std::vector<std::string>{"a.wav"}));
+  EXPECT_EQ(manifest.rows[1].cells, (std::vector<std::string>{""}));
+  expect_data_error([&] { Manifest::read_unlabelled(path_, {"face"}); },
+                    {"m.csv:1: ", "expected a column 'face'"});
+}
+
 TEST_F(ManifestFile, TakesColumnsInAnyOrderAndLeavesOthersOut) {
   const Manifest manifest = read("note,audio,label,id,split\n\"x,y\",a.wav,3,a,train\n");
   EXPECT_EQ(manifest.rows[0].id, "a");

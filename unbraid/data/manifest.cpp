@@ -46,13 +46,13 @@ std::string shown(const std::string& field) {
 /// The place of every column that is read.
 struct Columns {
   size_t id = 0;
-  size_t split = 0;
-  size_t label = 0;
+  std::optional<size_t> split;
+  std::optional<size_t> label;
   std::vector<size_t> modalities;
 };
 
 Columns find_columns(const CsvReader& csv, const std::vector<std::string>& header,
-                     const std::vector<std::string>& modalities) {
+                     const std::vector<std::string>& modalities, bool labelled) {
   for (auto name = header.begin(); name != header.end(); ++name) {
     if (std::find(header.begin(), name, *name) != name) {
       throw csv.error(csv.line(), fmt::format("the column {} is there twice", shown(*name)));
@@ -69,7 +69,11 @@ Columns find_columns(const CsvReader& csv, const std::vector<std::string>& heade
     }
     return found - header.begin();
   };
-  Columns columns{place_of("id"), place_of("split"), place_of("label"), {}};
+  Columns columns{place_of("id"), {}, {}, {}};
+  if (labelled) {
+    columns.split = place_of("split");
+    columns.label = place_of("label");
+  }
   for (const std::string& modality : modalities) {
     columns.modalities.push_back(place_of(modality));
   }
@@ -85,20 +89,56 @@ ManifestRow row_of(const CsvReader& csv, const Columns& columns,
   if (row.id.empty() || std::any_of(row.id.begin(), row.id.end(), is_control)) {
     throw error(fmt::format("expected an id in printable characters, found {}", shown(row.id)));
   }
-  const std::optional<Split> split = find_split(fields[columns.split]);
-  if (!split) {
-    throw error(fmt::format("expected the split train, val or test, found {}",
-                            shown(fields[columns.split])));
+  row.split = Split::kTest;
+  if (columns.split) {
+    const std::optional<Split> split = find_split(fields[*columns.split]);
+    if (!split) {
+      throw error(fmt::format("expected the split train, val or test, found {}",
+                              shown(fields[*columns.split])));
+    }
+    row.split = *split;
   }
-  row.split = *split;
-  row.label = fields[columns.label];
-  if (row.label.empty()) {
-    throw error("expected a label, found an empty field");
+  if (columns.label) {
+    row.label = fields[*columns.label];
+    if (row.label.empty()) {
+      throw error("expected a label, found an empty field");
+    }
   }
   for (const size_t column : columns.modalities) {
     row.cells.push_back(fields[column]);
   }
   return row;
+}
+
+Manifest parse_rows(std::string content, const std::string& path,
+                    const std::vector<std::string>& modalities, bool labelled) {
+  CsvReader csv(std::move(content), path);
+  std::vector<std::string> header;
+  if (!csv.next(header)) {
+    throw csv.error(1, fmt::format("expected a header id,{}<modality>…, found nothing",
+                                   labelled ? "split,label," : ""));
+  }
+  const Columns columns = find_columns(csv, header, modalities, labelled);
+  Manifest manifest{path, {}};
+  std::unordered_map<std::string, size_t> line_of;
+  std::vector<std::string> fields;
+  while (csv.next(fields)) {
+    if (fields.size() != header.size()) {
+      throw csv.error(csv.line(), fmt::format("expected {} fields as in the header, found {}",
+                                              header.size(), fields.size()));
+    }
+    manifest.rows.push_back(row_of(csv, columns, fields));
+    const ManifestRow& row = manifest.rows.back();
+    const auto [first, is_new] = line_of.emplace(row.id, row.line);
+    if (!is_new) {
+      throw csv.error(row.line,
+                      fmt::format("the id {} is already on line {}", shown(row.id), first->second));
+    }
+  }
+  if (manifest.rows.empty()) {
+    throw csv.error(csv.line(), "expected samples after the header, found none");
+  }
+  return manifest;
 }
 
 }  // namespace
@@ -120,32 +160,12 @@ Manifest Manifest::read(const std::string& path, const std::vector<std::string>&
 
 Manifest Manifest::parse(std::string content, const std::string& path,
                          const std::vector<std::string>& modalities) {
-  CsvReader csv(std::move(content), path);
-  std::vector<std::string> header;
-  if (!csv.next(header)) {
-    throw csv.error(1, "expected a header id,split,label,<modality>…, found nothing");
-  }
-  const Columns columns = find_columns(csv, header, modalities);
-  Manifest manifest{path, {}};
-  std::unordered_map<std::string, size_t> line_of;
-  std::vector<std::string> fields;
-  while (csv.next(fields)) {
-    if (fields.size() != header.size()) {
-      throw csv.error(csv.line(), fmt::format("expected {} fields as in the header, found {}",
-                                              header.size(), fields.size()));
-    }
-    manifest.rows.push_back(row_of(csv, columns, fields));
-    const ManifestRow& row = manifest.rows.back();
-    const auto [first, is_new] = line_of.emplace(row.id, row.line);
-    if (!is_new) {
-      throw csv.error(row.line,
-                      fmt::format("the id {} is already on line {}", shown(row.id), first->second));
-    }
-  }
-  if (manifest.rows.empty()) {
-    throw csv.error(csv.line(), "expected samples after the header, found none");
-  }
-  return manifest;
+  return parse_rows(std::move(content), path, modalities, true);
+}
+
+Manifest Manifest::read_unlabelled(const std::string& path,
+                                   const std::vector<std::string>& modalities) {
+  return parse_rows(read_file(path, kMaxManifestBytes), path, modalities, false);
 }
 
 }  // namespace unbraid

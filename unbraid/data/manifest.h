@@ -37,6 +37,10 @@ struct Manifest {
   /// The same for a manifest in memory; `path` is where it will be.
   static Manifest parse(std::string content, const std::string& path,
                         const std::vector<std::string>& modalities);
+  /// Rows of which neither split nor label is asked for: these columns may be missing and are not
+  /// read; every row has an empty label and the split kTest. Otherwise as `read`.
+  static Manifest read_unlabelled(const std::string& path,
+                                  const std::vector<std::string>& modalities);
 };
 
 }  // namespace unbraid

@@ -4,6 +4,9 @@
 #include <cmath>
 #include <utility>
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include "unbraid/core/autocast.h"
 #include "unbraid/core/error.h"
 #include "unbraid/core/stop.h"
@@ -73,6 +76,23 @@ class SubsetScorer {
   std::vector<bool> kept_;
 };
 
+/// An input that the encoder refuses is an error of the data: such a shape was never trained on.
+torch::Tensor encode_checked(MultimodalModelImpl& model, size_t modality, const Batch& batch) {
+  const torch::Tensor& input = batch.inputs[modality];
+  try {
+    return model.encode(modality, input);
+  } catch (const c10::Error& error) {
+    const std::string what = error.what_without_backtrace();
+    if (what.find("memory") != std::string::npos) {
+      throw;
+    }
+    throw DataError(fmt::format(
+        "the batch from sample '{}' on: {}: the encoder does not take samples of [{}]: {}",
+        batch.ids.front(), model.name(modality), fmt::join(input.sizes().slice(1), ", "),
+        what.substr(0, what.find('\n'))));
+  }
+}
+
 }  // namespace
 
 bool Scores::better_than(double other) const {
@@ -117,7 +137,7 @@ std::vector<SkippedSample> for_each_encoded(
     ModalityTensors features(model.size());
     for (size_t m = 0; m < model.size(); ++m) {
       if (batch.inputs[m].defined() && (m >= absent.size() || !absent[m])) {
-        features[m] = model.encode(m, batch.inputs[m]);
+        features[m] = encode_checked(model, m, batch);
       }
     }
     use(batch, features);

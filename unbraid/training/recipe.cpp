@@ -183,6 +183,11 @@ MultimodalModel Recipe::build_model() const {
   FusionShape shape{modality_names(), {}, task->outputs(), {}};
   for (const ModalityRecipe& modality : modalities) {
     const auto encoder = modality.encoder();
+    if (encoder->feature_size() == 0) {
+      throw RecipeError(fmt::format(
+          "{}: modalities.{}.encoder.feature_size: expected the size of the feature, got 0", name,
+          modality.name));
+    }
     shape.feature_sizes.push_back(encoder->feature_size());
     shape.feature_kinds.push_back(encoder->feature_kind());
     model->add_encoder(modality.name, encoder);
@@ -249,6 +254,21 @@ std::shared_ptr<ManifestDataSet> Recipe::open_split(
   if (!any) {
     return nullptr;
   }
+  return std::make_shared<ManifestDataSet>(
+      rows, split, decoders(kept),
+      [task = task](const std::string& label) { return task->target(label); }, settings.seed,
+      settings.skip_damaged);
+}
+
+std::shared_ptr<ManifestDataSet> Recipe::open_unlabelled(
+    const std::shared_ptr<const Manifest>& rows, const std::shared_ptr<TensorCache>& kept) const {
+  return std::make_shared<ManifestDataSet>(
+      rows, Split::kTest, decoders(kept),
+      [](const std::string& /*label*/) { return torch::zeros({}); }, settings.seed,
+      settings.skip_damaged);
+}
+
+std::vector<DataModality> Recipe::decoders(const std::shared_ptr<TensorCache>& kept) const {
   std::vector<DataModality> decoders;
   for (const ModalityRecipe& modality : modalities) {
     decoders.push_back({modality.name, modality.decoder});
@@ -256,10 +276,7 @@ std::shared_ptr<ManifestDataSet> Recipe::open_split(
       decoders.back().decoder = std::make_shared<CachedDecoder>(modality.decoder, kept);
     }
   }
-  return std::make_shared<ManifestDataSet>(
-      rows, split, decoders,
-      [task = task](const std::string& label) { return task->target(label); }, settings.seed,
-      settings.skip_damaged);
+  return decoders;
 }
 
 Recipe parse_recipe(const std::string& text, const std::string& name,

@@ -67,6 +67,13 @@ struct Recipe {
   [[nodiscard]] std::shared_ptr<ManifestDataSet> open_split(
       const std::shared_ptr<const Manifest>& manifest, Split split,
       const std::shared_ptr<TensorCache>& kept) const;
+  /// Every row of a manifest without labels, with a target that says nothing.
+  [[nodiscard]] std::shared_ptr<ManifestDataSet> open_unlabelled(
+      const std::shared_ptr<const Manifest>& manifest,
+      const std::shared_ptr<TensorCache>& kept) const;
+
+ private:
+  [[nodiscard]] std::vector<DataModality> decoders(const std::shared_ptr<TensorCache>& kept) const;
 };
 
 /// Reads a recipe file; `overrides` are `dotted.key=value` with a TOML value, or a bare word that

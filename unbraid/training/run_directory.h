@@ -25,9 +25,10 @@ struct RunState {
 /// naming the file.
 class RunDirectory {
  public:
-  /// Starts a run in a new folder, or in one where no checkpoint was saved yet. Throws Error with
-  /// kUsage when there is a run already or a file that the run would replace.
-  static RunDirectory create(const std::filesystem::path& path, const std::string& recipe);
+  /// Starts a run in a new folder, or in one where no checkpoint was saved yet; `recipe` is kept as
+  /// its recipe.toml. Throws Error with kUsage when there is a run already or a file that the run
+  /// would replace.
+  static RunDirectory create(const std::filesystem::path& path, const std::string& recipe = "");
   /// Opens the run in `path` to continue or read it.
   static RunDirectory open(const std::filesystem::path& path);
   /// Throws what `create` would where there is a run already.

@@ -2,6 +2,8 @@
 
 #include <string>
 
+#include "unbraid/models/script_source.h"
+
 namespace unbraid {
 
 Cnn::Cnn(int64_t in_channels, std::vector<int64_t> channels) : channels_(std::move(channels)) {
@@ -26,6 +28,20 @@ torch::Tensor Cnn::encode(torch::Tensor x) {
     x = torch::relu(norms_[i]->forward(convolutions_[i]->forward(x)));
   }
   return x.mean({2, 3});
+}
+
+std::string Cnn::torchscript() const {
+  if (feature_kind() != FeatureKind::kVector) {
+    return "";
+  }
+  script::Lines body;
+  for (size_t i = 1; i <= convolutions_.size(); ++i) {
+    body.add("x = torch.relu({})", script::norm(script::convolution("x", fmt::format("conv{}", i),
+                                                                    convolutions_[i - 1]->options),
+                                                fmt::format("bn{}", i)));
+  }
+  body.add("x = torch.mean(x, [2, 3])");
+  return script::over_frames(body);
 }
 
 EncoderBuilder Cnn::read(Options& options) {

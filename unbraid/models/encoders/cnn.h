@@ -1,5 +1,6 @@
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "unbraid/models/encoders/encoder.h"
@@ -14,6 +15,7 @@ class Cnn : public Encoder {
   Cnn(int64_t in_channels, std::vector<int64_t> channels);
   torch::Tensor forward(const torch::Tensor& input) override;
   [[nodiscard]] int64_t feature_size() const override { return channels_.back(); }
+  [[nodiscard]] std::string torchscript() const override;
 
   static EncoderBuilder read(Options& options);
 

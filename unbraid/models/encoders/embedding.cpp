@@ -1,5 +1,7 @@
 #include "unbraid/models/encoders/embedding.h"
 
+#include "unbraid/models/script_source.h"
+
 namespace unbraid {
 
 EmbeddingEncoder::EmbeddingEncoder(int64_t vocab_size, int64_t size, int64_t padding, bool tokens)
@@ -18,6 +20,17 @@ torch::Tensor EmbeddingEncoder::forward(const torch::Tensor& input) {
   const torch::Tensor present = (input != padding_).unsqueeze(2);
   const torch::Tensor embedded = embedding_->forward(input) * present;
   return tokens_ ? embedded : embedded.sum(1) / present.sum(1).clamp_min(1);
+}
+
+std::string EmbeddingEncoder::torchscript() const {
+  if (feature_kind() != FeatureKind::kVector) {
+    return "";
+  }
+  script::Lines body;
+  body.add("present = torch.unsqueeze(x != {}, 2)", padding_);
+  body.add("total = torch.sum(torch.embedding(self.embedding.weight, x) * present, [1])");
+  body.add("return total / torch.clamp_min(torch.sum(present, [1]), 1)");
+  return script::encoder(body);
 }
 
 EncoderBuilder EmbeddingEncoder::read(Options& options) {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <string>
+
 #include "unbraid/models/encoders/encoder.h"
 
 namespace unbraid {
@@ -17,6 +19,7 @@ class EmbeddingEncoder : public Encoder {
   [[nodiscard]] FeatureKind feature_kind() const override {
     return tokens_ ? FeatureKind::kTokens : FeatureKind::kVector;
   }
+  [[nodiscard]] std::string torchscript() const override;
 
   static EncoderBuilder read(Options& options);
 

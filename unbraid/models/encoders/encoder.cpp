@@ -8,6 +8,7 @@
 #include "unbraid/models/encoders/mlp.h"
 #include "unbraid/models/encoders/resnet.h"
 #include "unbraid/models/encoders/sequence_cnn.h"
+#include "unbraid/models/encoders/torchscript.h"
 #include "unbraid/models/encoders/transformer.h"
 #include "unbraid/models/encoders/vision_transformer.h"
 
@@ -29,9 +30,15 @@ constexpr std::array kEncoders{
     Entry{"embedding", EmbeddingEncoder::read},
     Entry{"vit_s", VisionTransformer::read},
     Entry{"transformer", TransformerEncoder::read},
+    Entry{"torchscript", TorchScriptEncoder::read},
 };
 
 }  // namespace
+
+const char* name_of(FeatureKind kind) {
+  constexpr std::array kNames{"vector", "tokens", "maps"};
+  return kNames.at(static_cast<size_t>(kind));
+}
 
 EncoderBuilder read_encoder(Options& options) { return choose(options, kEncoders).read(options); }
 

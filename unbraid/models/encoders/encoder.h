@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <memory>
+#include <string>
 
 #include "unbraid/core/options.h"
 #include "unbraid/core/torch.h"
@@ -10,6 +11,8 @@ namespace unbraid {
 
 /// The shape of a feature of size d: [B, d], a sequence [B, T, d], or maps [B, d, H, W].
 enum class FeatureKind { kVector, kTokens, kMap };
+/// "vector", "tokens" or "maps".
+const char* name_of(FeatureKind kind);
 
 /// Turns the inputs of one modality into features.
 class Encoder : public torch::nn::Module {
@@ -18,6 +21,9 @@ class Encoder : public torch::nn::Module {
   virtual torch::Tensor forward(const torch::Tensor& input) = 0;
   [[nodiscard]] virtual int64_t feature_size() const = 0;
   [[nodiscard]] virtual FeatureKind feature_kind() const { return FeatureKind::kVector; }
+  /// For export: `def forward(self, x: Tensor) -> Tensor` as TorchScript, on the parameters' names
+  /// here (models/script_source.h helps); "": it has no such form.
+  [[nodiscard]] virtual std::string torchscript() const { return ""; }
 };
 
 using EncoderBuilder = std::function<std::shared_ptr<Encoder>()>;

@@ -2,6 +2,8 @@
 
 #include <string>
 
+#include "unbraid/models/script_source.h"
+
 namespace unbraid {
 
 Mlp::Mlp(std::vector<int64_t> layers) : layers_(std::move(layers)) {
@@ -20,6 +22,16 @@ torch::Tensor Mlp::forward(const torch::Tensor& input) {
     x = linears_[i]->forward(i == 0 ? x : torch::relu(x));
   }
   return x;
+}
+
+std::string Mlp::torchscript() const {
+  script::Lines body;
+  body.add("x = torch.flatten(x, 1)");
+  for (size_t i = 1; i <= linears_.size(); ++i) {
+    body.add("x = {}", script::linear(i == 1 ? "x" : "torch.relu(x)", fmt::format("fc{}", i)));
+  }
+  body.add("return x");
+  return script::encoder(body);
 }
 
 EncoderBuilder Mlp::read(Options& options) {

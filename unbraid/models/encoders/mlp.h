@@ -1,5 +1,6 @@
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "unbraid/models/encoders/encoder.h"
@@ -14,6 +15,7 @@ class Mlp : public Encoder {
   explicit Mlp(std::vector<int64_t> layers);
   torch::Tensor forward(const torch::Tensor& input) override;
   [[nodiscard]] int64_t feature_size() const override { return layers_.back(); }
+  [[nodiscard]] std::string torchscript() const override;
 
   static EncoderBuilder read(Options& options);
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "unbraid/models/encoders/encoder.h"
@@ -29,6 +30,7 @@ class ResNet : public Encoder {
   [[nodiscard]] FeatureKind feature_kind() const override {
     return options_.stages < kStages ? FeatureKind::kMap : FeatureKind::kVector;
   }
+  [[nodiscard]] std::string torchscript() const override;
 
   /// Of `type` "resnet" and a depth.
   static EncoderBuilder read(Options& options);

@@ -2,6 +2,8 @@
 
 #include <string>
 
+#include "unbraid/models/script_source.h"
+
 namespace unbraid {
 
 SequenceCnn::SequenceCnn(int64_t in_features, std::vector<int64_t> channels, bool tokens)
@@ -26,6 +28,21 @@ torch::Tensor SequenceCnn::forward(const torch::Tensor& input) {
     x = torch::relu(norms_[i]->forward(convolutions_[i]->forward(x)));
   }
   return tokens_ ? x.transpose(1, 2) : x.mean(2);
+}
+
+std::string SequenceCnn::torchscript() const {
+  if (feature_kind() != FeatureKind::kVector) {
+    return "";
+  }
+  script::Lines body;
+  body.add("x = torch.transpose(x, 1, 2)");
+  for (size_t i = 1; i <= convolutions_.size(); ++i) {
+    body.add("x = torch.relu({})", script::norm(script::convolution("x", fmt::format("conv{}", i),
+                                                                    convolutions_[i - 1]->options),
+                                                fmt::format("bn{}", i)));
+  }
+  body.add("return torch.mean(x, [2])");
+  return script::encoder(body);
 }
 
 EncoderBuilder SequenceCnn::read(Options& options) {

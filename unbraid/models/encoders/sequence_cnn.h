@@ -1,5 +1,6 @@
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "unbraid/models/encoders/encoder.h"
@@ -19,6 +20,7 @@ class SequenceCnn : public Encoder {
   [[nodiscard]] FeatureKind feature_kind() const override {
     return tokens_ ? FeatureKind::kTokens : FeatureKind::kVector;
   }
+  [[nodiscard]] std::string torchscript() const override;
 
   static EncoderBuilder read(Options& options);
 

@@ -2,6 +2,8 @@
 
 #include <numeric>
 
+#include "unbraid/models/script_source.h"
+
 namespace unbraid {
 
 ConcatFusion::ConcatFusion(const FusionShape& shape) : feature_sizes_(shape.feature_sizes) {
@@ -27,6 +29,22 @@ torch::Tensor ConcatFusion::fuse(const ModalityTensors& features, const Presence
   const bool complete = present.size() == feature_sizes_.size();
   return torch::linear(torch::cat(present, 1), complete ? fc_out_->weight : torch::cat(columns, 1),
                        fc_out_->bias);
+}
+
+std::string ConcatFusion::torchscript() const {
+  script::Lines body;
+  body.add("present: List[Tensor] = []");
+  body.add("columns: List[Tensor] = []");
+  int64_t offset = 0;
+  for (size_t m = 0; m < feature_sizes_.size(); ++m) {
+    body.add("if z{} is not None:", m);
+    body.add("  present.append(z{})", m);
+    body.add("  columns.append(torch.narrow(self.fc_out.weight, 1, {}, {}))", offset,
+             feature_sizes_[m]);
+    offset += feature_sizes_[m];
+  }
+  body.add("return torch.linear(torch.cat(present, 1), torch.cat(columns, 1), self.fc_out.bias)");
+  return script::fusion(feature_sizes_.size(), body);
 }
 
 FusionBuilder ConcatFusion::read(Options& /*options*/) {

@@ -9,6 +9,7 @@ namespace unbraid {
 class ConcatFusion : public Fusion {
  public:
   explicit ConcatFusion(const FusionShape& shape);
+  [[nodiscard]] std::string torchscript() const override;
 
   static FusionBuilder read(Options& options);
 

@@ -3,10 +3,11 @@
 #include <fmt/format.h>
 
 #include "unbraid/core/autocast.h"
+#include "unbraid/models/script_source.h"
 
 namespace unbraid {
 
-FilmFusion::FilmFusion(const FusionShape& shape) {
+FilmFusion::FilmFusion(const FusionShape& shape) : modalities_(shape.modalities.size()) {
   check_at_most_two("film", shape);
   check_feature_kinds("film", shape, FeatureKind::kVector);
   size_ = shape.feature_sizes.front();
@@ -38,6 +39,19 @@ torch::Tensor FilmFusion::bilinear_forms(const torch::Tensor& left, const torch:
   const torch::Tensor bias = torch::linear(fc_->bias, fc_out_->weight, fc_out_->bias);
   const torch::Tensor half = torch::matmul(left.to(dtype).unsqueeze(0), forms);  // [outputs, B, d]
   return (half * right.to(dtype)).sum(2).t() + bias;
+}
+
+std::string FilmFusion::torchscript() const {
+  script::Lines body;
+  body.add("present: List[Tensor] = []");
+  for (size_t m = 0; m < modalities_; ++m) {
+    body.add("if z{} is not None:", m);
+    body.add("  present.append(z{})", m);
+  }
+  body.add("product = torch.unsqueeze(present[0], 2) * torch.unsqueeze(present[-1], 1)");
+  body.add("return {}",
+           script::linear(script::linear("torch.flatten(product, 1)", "fc"), "fc_out"));
+  return script::fusion(modalities_, body);
 }
 
 FusionBuilder FilmFusion::read(Options& /*options*/) {

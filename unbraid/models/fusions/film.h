@@ -14,6 +14,7 @@ namespace unbraid {
 class FilmFusion : public Fusion {
  public:
   explicit FilmFusion(const FusionShape& shape);
+  [[nodiscard]] std::string torchscript() const override;
 
   static FusionBuilder read(Options& options);
 
@@ -21,6 +22,7 @@ class FilmFusion : public Fusion {
   torch::Tensor fuse(const ModalityTensors& features, const Presence& presence) override;
   torch::Tensor bilinear_forms(const torch::Tensor& left, const torch::Tensor& right);
 
+  size_t modalities_;
   int64_t size_;
   torch::nn::Linear fc_{nullptr};
   torch::nn::Linear fc_out_{nullptr};

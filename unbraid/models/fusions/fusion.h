@@ -21,6 +21,9 @@ class Fusion : public torch::nn::Module {
   /// zero, and its row of the output is what it would be for this sample with m undefined. Returns
   /// [B, outputs].
   torch::Tensor forward(const ModalityTensors& features, const Presence& presence = Presence());
+  /// For export: `def forward(self, z0: Optional[Tensor], z1: Optional[Tensor], …) -> Tensor` as
+  /// TorchScript, an absent feature being None, at least one is not; "": it has no such form.
+  [[nodiscard]] virtual std::string torchscript() const { return ""; }
 
  protected:
   virtual torch::Tensor fuse(const ModalityTensors& features, const Presence& presence) = 0;

@@ -1,5 +1,7 @@
 #include "unbraid/models/fusions/gated.h"
 
+#include "unbraid/models/script_source.h"
+
 namespace unbraid {
 
 GatedFusion::GatedFusion(const FusionShape& shape, bool released) : released_(released) {
@@ -29,6 +31,18 @@ torch::Tensor GatedFusion::fuse(const ModalityTensors& features, const Presence&
   }
   const auto [gate, value] = stand_in(projected.front(), projected.back(), presence);
   return fc_out_->forward(torch::sigmoid(gate) * value);
+}
+
+std::string GatedFusion::torchscript() const {
+  script::Lines body;
+  body.add("present: List[Tensor] = []");
+  const auto children = named_children();
+  for (size_t m = 0; m < projections_.size(); ++m) {
+    body.add("if z{} is not None:", m);
+    body.add("  present.append({})", script::linear(fmt::format("z{}", m), children[m].key()));
+  }
+  body.add("return {}", script::linear("torch.sigmoid(present[0]) * present[-1]", "fc_out"));
+  return script::fusion(projections_.size(), body);
 }
 
 FusionBuilder GatedFusion::read(Options& options) {

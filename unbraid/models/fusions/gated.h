@@ -14,6 +14,7 @@ namespace unbraid {
 class GatedFusion : public Fusion {
  public:
   explicit GatedFusion(const FusionShape& shape, bool released = false);
+  [[nodiscard]] std::string torchscript() const override;
 
   static FusionBuilder read(Options& options);
 

@@ -1,5 +1,7 @@
 #include "unbraid/models/fusions/sum.h"
 
+#include "unbraid/models/script_source.h"
+
 namespace unbraid {
 
 SumFusion::SumFusion(const FusionShape& shape) {
@@ -22,6 +24,19 @@ torch::Tensor SumFusion::fuse(const ModalityTensors& features, const Presence& p
     }
   }
   return total;
+}
+
+std::string SumFusion::torchscript() const {
+  script::Lines body;
+  body.add("present: List[Tensor] = []");
+  size_t m = 0;
+  for (const auto& branch : named_children()) {
+    body.add("if z{} is not None:", m);
+    body.add("  present.append({})", script::linear(fmt::format("z{}", m), branch.key()));
+    ++m;
+  }
+  body.add("return torch.sum(torch.stack(present), [0])");
+  return script::fusion(m, body);
 }
 
 FusionBuilder SumFusion::read(Options& /*options*/) {

@@ -9,6 +9,7 @@ namespace unbraid {
 class SumFusion : public Fusion {
  public:
   explicit SumFusion(const FusionShape& shape);
+  [[nodiscard]] std::string torchscript() const override;
 
   static FusionBuilder read(Options& options);
 
