@@ -558,5 +558,29 @@ TEST(CsvField, IsReadBackAsItWas) {
   }
 }
 
+TEST_F(Prepare, WarnsOfAClassWithoutTrainingSamples) {
+  write_cremad();
+  Prepared prepared = prepare("cremad", options());
+  EXPECT_EQ(report_of(prepared).find("warning"), std::string::npos);
+  for (PreparedSample& sample : prepared.samples) {
+    if (sample.label == "SAD") {
+      sample.split = Split::kTest;
+    }
+  }
+  EXPECT_NE(report_of(prepared).find("\nwarning: the class SAD has no training sample\n"),
+            std::string::npos);
+}
+
+TEST_F(Prepare, NamesTheFileWhoseNameIsNotUtf8) {
+  const std::string damaged = "/raw/\xff_1.wav";
+  Prepared prepared;
+  prepared.modalities = {"audio"};
+  prepared.samples.emplace_back();
+  prepared.samples.back().id = "a";
+  prepared.samples.back().split = Split::kTrain;
+  prepared.samples.back().cells = {damaged};
+  expect_data_error([&] { manifest_of(prepared, "/"); }, {damaged, "UTF-8"});
+}
+
 }  // namespace
 }  // namespace unbraid

@@ -82,7 +82,13 @@ TEST(Text, IsFoundToBeBadBeforeTraining) {
   const TemporaryFolder folder;
   const std::string path = folder.write("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n");
   message_of<RecipeError>([&] { decoder({{"vocab", path}, {"length", int64_t{2}}}); });
-  message_of<RecipeError>([&] { decoder({{"vocab", path}, {"ids", int64_t{9}}}); });
+  for (const auto& [key, value] : std::vector<std::pair<std::string, decltype(Value::data)>>{
+           {"ids", int64_t{9}}, {"tokens", std::string("words")}}) {
+    const std::string message = message_of<RecipeError>([&] {
+      decoder({{"vocab", path}, {key, value}});
+    });
+    EXPECT_NE(message.find(key + ": does not apply with vocab"), std::string::npos) << message;
+  }
 }
 
 }  // namespace

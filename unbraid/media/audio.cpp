@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <sndfile.h>
-#include <soxr.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -17,6 +16,7 @@
 #include "unbraid/media/container.h"
 #include "unbraid/media/file.h"
 #include "unbraid/media/limits.h"
+#include "unbraid/media/resample.h"
 
 namespace unbraid {
 namespace {
@@ -182,32 +182,6 @@ void check_samples(const File& file, const std::vector<float>& mono) {
   }
 }
 
-std::vector<float> resample(const File& file, std::vector<float> mono, double from, double to) {
-  if (from == to) {
-    return mono;
-  }
-  const auto most =
-      static_cast<size_t>(std::ceil(static_cast<double>(mono.size()) * to / from)) + 1;
-  DecodeBudget::require_memory(static_cast<int64_t>(most * sizeof(float)), file.path());
-  std::vector<float> resampled(most);
-  const soxr_io_spec_t io = soxr_io_spec(SOXR_FLOAT32_I, SOXR_FLOAT32_I);
-  const soxr_quality_spec_t quality = soxr_quality_spec(SOXR_HQ, 0);
-  soxr_runtime_spec_t runtime = soxr_runtime_spec(1);
-  runtime.flags = SOXR_COEF_INTERP_HIGH;  // of equal precision, and sooner set up for a short clip
-  size_t written = 0;
-  const soxr_error_t failure =
-      soxr_oneshot(from, to, 1, mono.data(), mono.size(), nullptr, resampled.data(),
-                   resampled.size(), &written, &io, &quality, &runtime);
-  if (failure != nullptr) {
-    throw file.error(fmt::format("cannot be resampled from {} to {} Hz: {}", from, to, failure));
-  }
-  if (written == 0) {
-    throw file.error(fmt::format("too short: {} frames at {} Hz", mono.size(), from));
-  }
-  resampled.resize(written);
-  return resampled;
-}
-
 SoundTrack read_track(const File& file) {
   SF_INFO info{};
   const Sound sound = open_sound(file, info);
@@ -279,10 +253,9 @@ AudioSettings read_settings(Options& options) {
 
 torch::Tensor read_audio(const std::string& path, int64_t sample_rate) {
   const File file(path);
-  SoundTrack track = read_track(file);
+  const SoundTrack track = read_track(file);
   check_samples(file, track.samples);
-  return torch::tensor(
-      resample(file, std::move(track.samples), track.rate, static_cast<double>(sample_rate)));
+  return resample(track.samples, track.rate, static_cast<double>(sample_rate), path);
 }
 
 AudioDecoder::AudioDecoder(Options& options)
@@ -310,7 +283,7 @@ torch::Tensor AudioDecoder::decode(const std::string& cell) const {
 }
 
 std::string AudioDecoder::cache_key(const std::string& cell) const {
-  std::string key = fmt::format("audio 2 {}", settings_.sample_rate);
+  std::string key = fmt::format("audio 3 {}", settings_.sample_rate);
   if (!is_drawn()) {
     const SpectrogramSettings& stft = settings_.spectrogram;
     const FbankSettings& bank = settings_.filters;

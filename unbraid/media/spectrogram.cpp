@@ -1,8 +1,10 @@
 #include "unbraid/media/spectrogram.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <vector>
 
 namespace unbraid {
 namespace {
@@ -31,25 +33,40 @@ torch::Tensor mel_filters(const FbankSettings& settings, int64_t bins, double wi
   return torch::minimum(up, 2.0 - up).clamp_min(0.0);
 }
 
+// `signal` with `margin` samples on each side, mirrored at its ends or zero.
+std::vector<float> with_margins(const torch::Tensor& signal, int64_t margin, bool reflect) {
+  const torch::Tensor values = signal.contiguous();
+  const float* const first = values.data_ptr<float>();
+  const float* const end = first + values.numel();
+  std::vector<float> padded(static_cast<size_t>(2 * margin));
+  padded.insert(padded.begin() + margin, first, end);
+  if (reflect) {
+    std::reverse_copy(first + 1, first + 1 + margin, padded.begin());
+    std::reverse_copy(end - 1 - margin, end - 1, padded.end() - margin);
+  }
+  return padded;
+}
+
 }  // namespace
 
 LogSpectrogram::LogSpectrogram(const SpectrogramSettings& settings)
-    : settings_(settings), window_(torch::hann_window(settings.n_fft)) {}
+    : settings_(settings), window_(torch::hann_window(settings.n_fft)) {
+  if (PowerSpectrum::takes(settings.n_fft)) {
+    fast_ = PowerSpectrum(window_);
+  }
+}
 
 torch::Tensor LogSpectrogram::operator()(const torch::Tensor& signal) const {
-  const int64_t margin = settings_.n_fft / 2;
-  const torch::Tensor row = signal.unsqueeze(0);
-  const torch::Tensor padded = settings_.reflect ? torch::reflection_pad1d(row, {margin, margin})
-                                                 : torch::constant_pad_nd(row, {margin, margin});
-  const torch::Tensor frames =
-      padded.squeeze(0).unfold(0, settings_.n_fft, settings_.hop) * window_;
-  return torch::fft_rfft(frames)
-      .abs()
-      .add_(settings_.log_offset)
-      .log_()
-      .t()
-      .contiguous()
-      .unsqueeze(0);
+  std::vector<float> padded = with_margins(signal, settings_.n_fft / 2, settings_.reflect);
+  torch::Tensor magnitude;
+  if (fast_) {
+    magnitude = (*fast_)(padded, settings_.hop, 1 + signal.size(0) / settings_.hop).sqrt_();
+  } else {
+    const torch::Tensor all = torch::from_blob(padded.data(), static_cast<int64_t>(padded.size()));
+    const torch::Tensor rows = all.unfold(0, settings_.n_fft, settings_.hop);
+    magnitude = torch::fft_rfft(rows * window_).abs().t().contiguous();
+  }
+  return magnitude.add_(settings_.log_offset).log_().unsqueeze(0);
 }
 
 int64_t window_size(const FbankSettings& settings) {

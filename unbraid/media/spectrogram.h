@@ -1,8 +1,10 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "unbraid/core/torch.h"
+#include "unbraid/media/power_spectrum.h"
 
 namespace unbraid {
 
@@ -23,6 +25,7 @@ class LogSpectrogram {
  private:
   SpectrogramSettings settings_;
   torch::Tensor window_;
+  std::optional<PowerSpectrum> fast_;  // where it takes n_fft
 };
 
 struct FbankSettings {

@@ -41,6 +41,11 @@ TextDecoder::TextDecoder(Options& options)
     check_encoder(options, hashed_ids_, 0);
     return;
   }
+  for (const char* key : {"tokens", "ids"}) {
+    if (options.has(key)) {
+      throw options.error(key, "does not apply with vocab, which decides it");
+    }
+  }
   pieces_ = std::make_unique<const WordPieces>(vocabulary);
   check_encoder(options, pieces_->size(), pieces_->padding());
   if (length_ < 3) {

@@ -16,6 +16,7 @@
 #include "unbraid/data/prepare/layouts.h"
 #include "unbraid/media/file.h"
 #include "unbraid/media/npy.h"
+#include "unbraid/media/tokenizer.h"
 
 namespace unbraid {
 namespace {
@@ -158,6 +159,15 @@ void check_classes(const std::string& data_set, const PrepareOptions& options, i
   }
 }
 
+/// A manifest is UTF-8, the name of a file need not be.
+void check_text(const std::string& what, const std::string& text) {
+  try {
+    check_utf8(text);
+  } catch (const DataError& error) {
+    throw DataError(fmt::format("{}: {}", what, error.what()));
+  }
+}
+
 std::string relative_to(const std::string& path, const fs::path& folder) {
   const fs::path relative = fs::path(path).lexically_relative(folder);
   return relative.empty() || *relative.begin() == ".." ? path : relative.string();
@@ -221,8 +231,10 @@ std::string manifest_of(const Prepared& prepared, const fs::path& folder) {
                         csv_field(sample.label));
     for (size_t m = 0; m < sample.cells.size(); ++m) {
       const std::string& cell = sample.cells[m];
+      const bool is_text = prepared.texts.contains(prepared.modalities[m]);
+      check_text(is_text ? fmt::format("{} of {}", prepared.modalities[m], sample.id) : cell, cell);
       text += ',';
-      if (prepared.texts.contains(prepared.modalities[m])) {
+      if (is_text) {
         text += csv_field(cell);
         continue;
       }
@@ -287,6 +299,11 @@ std::string report_of(const Prepared& prepared) {
     text += row(name, counts[name]);
   }
   text += row("all", totals);
+  for (const std::string& name : prepared.classes) {
+    if (counts[name][static_cast<size_t>(Split::kTrain)] == 0) {
+      text += fmt::format("warning: the class {} has no training sample\n", name);
+    }
+  }
   for (const auto& [reason, ids] : prepared.left_out) {
     constexpr size_t kShown = 5;
     const size_t shown = std::min(kShown, ids.size());

@@ -1,0 +1,234 @@
+#include "unbraid/media/power_spectrum.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <numbers>
+
+namespace unbraid {
+namespace {
+
+constexpr int64_t kLanes = 8;
+using Lanes = float __attribute__((vector_size(kLanes * sizeof(float))));
+
+struct Complex {
+  Lanes real;
+  Lanes imaginary;
+};
+
+// One vector at a time: through a copy of both, GCC 12 goes by way of the stack.
+[[gnu::always_inline]] inline Complex load(const float* values) {
+  Complex value;
+  std::memcpy(&value.real, values, sizeof(Lanes));
+  std::memcpy(&value.imaginary, values + kLanes, sizeof(Lanes));
+  return value;
+}
+
+[[gnu::always_inline]] inline void store(const Complex& value, float* values) {
+  std::memcpy(values, &value.real, sizeof(Lanes));
+  std::memcpy(values + kLanes, &value.imaginary, sizeof(Lanes));
+}
+
+[[gnu::always_inline]] inline Complex sum(const Complex& a, const Complex& b) {
+  return {a.real + b.real, a.imaginary + b.imaginary};
+}
+
+[[gnu::always_inline]] inline Complex difference(const Complex& a, const Complex& b) {
+  return {a.real - b.real, a.imaginary - b.imaginary};
+}
+
+// a - i b.
+[[gnu::always_inline]] inline Complex sum_turned(const Complex& a, const Complex& b) {
+  return {a.real + b.imaginary, a.imaginary - b.real};
+}
+
+// a + i b.
+[[gnu::always_inline]] inline Complex difference_turned(const Complex& a, const Complex& b) {
+  return {a.real - b.imaginary, a.imaginary + b.real};
+}
+
+[[gnu::always_inline]] inline Complex product(const Complex& a, const float* turn) {
+  return {a.real * turn[0] - a.imaginary * turn[1], a.real * turn[1] + a.imaginary * turn[0]};
+}
+
+struct Work {
+  const float* signal;
+  const float* window;
+  const float* turns;
+  const int64_t* places;
+  int64_t n_fft;
+  int64_t hop;
+  int64_t count;
+  float* scratch;  // [n_fft, kLanes]
+  float* result;
+};
+
+// Sample i of eight frames under the window to scratch[i]. Past the last frame, the last again.
+[[gnu::always_inline]] inline void load_frames(const Work& work, int64_t first) {
+  std::array<const float*, kLanes> frames;
+  for (int64_t i = 0; i < kLanes; ++i) {
+    frames[i] = work.signal + std::min(first + i, work.count - 1) * work.hop;
+  }
+  for (int64_t start = 0; start < work.n_fft; start += kLanes) {
+    Lanes window;
+    std::memcpy(&window, work.window + start, sizeof(window));
+    Lanes rows[kLanes];
+    for (int64_t i = 0; i < kLanes; ++i) {
+      std::memcpy(&rows[i], frames[i] + start, sizeof(Lanes));
+      rows[i] *= window;
+    }
+    // Transposed: pairs of rows, of pairs, of halves.
+    Lanes pairs[kLanes];
+    for (int64_t i = 0; i < kLanes; i += 2) {
+      pairs[i] = __builtin_shufflevector(rows[i], rows[i + 1], 0, 8, 1, 9, 4, 12, 5, 13);
+      pairs[i + 1] = __builtin_shufflevector(rows[i], rows[i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
+    }
+    for (int64_t i = 0; i < kLanes; i += 4) {
+      for (int64_t j = 0; j < 2; ++j) {
+        const Lanes& low = pairs[i + j];
+        const Lanes& high = pairs[i + j + 2];
+        rows[i + 2 * j] = __builtin_shufflevector(low, high, 0, 1, 8, 9, 4, 5, 12, 13);
+        rows[i + 2 * j + 1] = __builtin_shufflevector(low, high, 2, 3, 10, 11, 6, 7, 14, 15);
+      }
+    }
+    float* const target = work.scratch + start * kLanes;
+    for (int64_t i = 0; i < 4; ++i) {
+      const Lanes low = __builtin_shufflevector(rows[i], rows[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
+      const Lanes high = __builtin_shufflevector(rows[i], rows[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
+      std::memcpy(target + i * kLanes, &low, sizeof(low));
+      std::memcpy(target + (i + 4) * kLanes, &high, sizeof(high));
+    }
+  }
+}
+
+// The transform of n_fft / 2 complex values in place, decimated in frequency by four; bin i ends at
+// places[i].
+[[gnu::always_inline]] inline void transform(const Work& work) {
+  constexpr int64_t kSize = 2 * kLanes;  // of a complex value
+  const int64_t length = work.n_fft / 2;
+  int64_t size = length;
+  for (; size >= 4; size /= 4) {
+    const int64_t quarter = size / 4;
+    const int64_t step = 2 * (work.n_fft / size);  // of a turn that is 1 / size
+    for (int64_t j = 0; j < quarter; ++j) {
+      const float* const once = work.turns + j * step;
+      const float* const twice = work.turns + 2 * j * step;
+      const float* const thrice = work.turns + 3 * j * step;
+      for (int64_t base = j; base < length; base += size) {
+        float* const values = work.scratch + base * kSize;
+        const Complex a = load(values);
+        const Complex b = load(values + quarter * kSize);
+        const Complex c = load(values + 2 * quarter * kSize);
+        const Complex d = load(values + 3 * quarter * kSize);
+        const Complex even = sum(a, c);
+        const Complex odd = difference(a, c);
+        const Complex even_other = sum(b, d);
+        const Complex odd_other = difference(b, d);
+        store(sum(even, even_other), values);
+        store(product(difference(even, even_other), twice), values + quarter * kSize);
+        store(product(sum_turned(odd, odd_other), once), values + 2 * quarter * kSize);
+        store(product(difference_turned(odd, odd_other), thrice), values + 3 * quarter * kSize);
+      }
+    }
+  }
+  for (int64_t base = 0; size == 2 && base < length; base += 2) {
+    float* const values = work.scratch + base * kSize;
+    const Complex a = load(values);
+    const Complex b = load(values + kSize);
+    store(sum(a, b), values);
+    store(difference(a, b), values + kSize);
+  }
+}
+
+[[gnu::always_inline]] inline void store_power(const Complex& value, float* target, int64_t count) {
+  const Lanes power = value.real * value.real + value.imaginary * value.imaginary;
+  if (count == kLanes) {
+    std::memcpy(target, &power, sizeof(power));
+  } else {
+    std::memcpy(target, &power, static_cast<size_t>(count) * sizeof(float));
+  }
+}
+
+// The transform of the even samples plus i times that of the odd ones, taken apart and joined.
+[[gnu::always_inline]] inline void store_powers(const Work& work, int64_t first) {
+  const int64_t length = work.n_fft / 2;
+  const int64_t count = std::min(kLanes, work.count - first);
+  const Complex constant = load(work.scratch);
+  const Lanes zeros{};
+  store_power({constant.real + constant.imaginary, zeros}, work.result + first, count);
+  store_power({constant.real - constant.imaginary, zeros},
+              work.result + length * work.count + first, count);
+  for (int64_t bin = 1; bin <= length / 2; ++bin) {
+    const Complex a = load(work.scratch + work.places[bin] * 2 * kLanes);
+    const Complex b = load(work.scratch + work.places[length - bin] * 2 * kLanes);
+    const Complex even = {0.5F * (a.real + b.real), 0.5F * (a.imaginary - b.imaginary)};
+    const Complex odd = {0.5F * (a.imaginary + b.imaginary), 0.5F * (b.real - a.real)};
+    const Complex turned = product(odd, work.turns + 2 * bin);
+    store_power(sum(even, turned), work.result + bin * work.count + first, count);
+    store_power(difference(even, turned), work.result + (length - bin) * work.count + first, count);
+  }
+}
+
+[[gnu::always_inline]] inline void run_inline(const Work& work) {
+  for (int64_t first = 0; first < work.count; first += kLanes) {
+    load_frames(work, first);
+    transform(work);
+    store_powers(work, first);
+  }
+}
+
+#ifdef __x86_64__
+[[gnu::target("avx2,fma")]] void run_avx2(const Work& work) { run_inline(work); }
+#endif
+
+void run(const Work& work) {
+#ifdef __x86_64__
+  if (__builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0) {
+    run_avx2(work);
+    return;
+  }
+#endif
+  run_inline(work);
+}
+
+}  // namespace
+
+PowerSpectrum::PowerSpectrum(const torch::Tensor& window)
+    : window_(window.data_ptr<float>(), window.data_ptr<float>() + window.numel()) {
+  const auto n_fft = static_cast<int64_t>(window_.size());
+  for (int64_t i = 0; i < n_fft; ++i) {
+    const double angle = 2 * std::numbers::pi * static_cast<double>(i) / static_cast<double>(n_fft);
+    turns_.push_back(static_cast<float>(std::cos(angle)));
+    turns_.push_back(static_cast<float>(-std::sin(angle)));
+  }
+  // In the order of their bits reversed.
+  places_.resize(static_cast<size_t>(n_fft / 2));
+  for (size_t i = 1, bits = std::countr_zero(places_.size()); i < places_.size(); ++i) {
+    places_[i] = places_[i / 2] / 2 + static_cast<int64_t>((i % 2) << (bits - 1));
+  }
+}
+
+bool PowerSpectrum::takes(int64_t n_fft) {
+  return n_fft >= kLanes && std::has_single_bit(static_cast<uint64_t>(n_fft));
+}
+
+torch::Tensor PowerSpectrum::operator()(const std::vector<float>& signal, int64_t hop,
+                                        int64_t count) const {
+  const auto n_fft = static_cast<int64_t>(window_.size());
+  const torch::Tensor scratch = torch::empty({n_fft, kLanes});
+  torch::Tensor result = torch::empty({n_fft / 2 + 1, count});
+  run({.signal = signal.data(),
+       .window = window_.data(),
+       .turns = turns_.data(),
+       .places = places_.data(),
+       .n_fft = n_fft,
+       .hop = hop,
+       .count = count,
+       .scratch = scratch.data_ptr<float>(),
+       .result = result.data_ptr<float>()});
+  return result;
+}
+
+}  // namespace unbraid
