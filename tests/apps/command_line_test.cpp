@@ -148,10 +148,26 @@ TEST_F(CommandLine, InspectCountsWhatIsMissing) {
   ASSERT_EQ(outcome.code, 0) << outcome.output;
   for (const std::string part :
        {"left                           0       0       0\n",
-        "right                          2       1       0\n", "34 of 34 samples of train"}) {
+        "right                          2       1       0\n", "36 of 36 samples of train"}) {
     EXPECT_NE(outcome.output.find(part), std::string::npos) << part << "\n" << outcome.output;
   }
-  expect_error(train(""), 4, "the cell is empty");
+  ASSERT_EQ(train("").code, 0);
+  const Outcome all = unbraid_program("eval " + (folder_ / "run").string() + " --split val --subsets");
+  ASSERT_EQ(all.code, 0) << all.output;
+  for (const std::string part : {"left ", "right ", "left + right ", "samples"}) {
+    EXPECT_NE(all.output.find(part), std::string::npos) << part << "\n" << all.output;
+  }
+  expect_error(unbraid_program("eval " + (folder_ / "run").string() + " --subsets --absent left"), 2, "--absent");
+}
+
+TEST_F(CommandLine, RowsWithoutAnyModalityAreErrorsUnlessTheMethodLeavesSomeOut) {
+  std::string manifest = read_text(folder_ / "manifest.csv");
+  const size_t row = manifest.find("s1,train,1,1,1\n");
+  ASSERT_NE(row, std::string::npos);
+  manifest.replace(row, 15, "s1,train,1,,\n");
+  write_text(folder_ / "manifest.csv", manifest);
+  expect_error(train(""), 4, "expected a cell for at least one of left, right, all are empty");
+  EXPECT_EQ(train("--set method='{ type = \"unimodal\", modality = \"left\" }'").code, 0);
 }
 
 TEST_F(CommandLine, PrepareErrors) {

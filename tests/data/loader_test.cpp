@@ -236,9 +236,29 @@ TEST(Loader, RefusesSamplesThatDoNotFitTogether) {
       {"input 2", "Float [2, 2] in sample 's0'", "Float [2, 3] in sample 's2'"});
   refused([](Sample& sample) { sample.inputs[0] = torch::zeros({3}, torch::kDouble); },
           {"input 1", "Float [3]", "Double [3]"});
-  refused([](Sample& sample) { sample.inputs[0] = torch::Tensor(); }, {"input 1", "nothing"});
+  refused([](Sample& sample) { sample.target = torch::Tensor(); }, {"'s2' has no target"});
+  refused([](Sample& sample) { sample.inputs = ModalityTensors(sample.inputs.size()); },
+          {"'s2' has no input"});
   refused([](Sample& sample) { sample.inputs.pop_back(); }, {"'s2' has 1"});
   refused([](Sample& sample) { sample.target = torch::zeros({1}); }, {"the target", "'s2'"});
+}
+
+TEST(Loader, PacksInputsOfSamplesThatLackSome) {
+  const auto data = std::make_shared<NumberedData>(4);
+  data->change = [](size_t index, Sample& sample) {
+    if (index == 0 || index == 2) {
+      sample.inputs[1] = torch::Tensor();
+    }
+  };
+  Loader loader(data, {.batch_size = 3});
+  loader.start(0);
+  const auto batch = loader.next();
+  EXPECT_EQ(batch->size(), 3);
+  EXPECT_EQ(batch->inputs[0].size(0), 3);
+  EXPECT_TRUE(torch::equal(batch->inputs[1].squeeze(0), data->get(1, 0, false).inputs[1]));
+  EXPECT_TRUE(torch::equal(batch->presence.mask(),
+                           torch::tensor({1, 0, 1, 1, 1, 0}).to(torch::kBool).view({3, 2})));
+  EXPECT_TRUE(loader.next()->presence.complete());
 }
 
 TEST(Loader, RefusesToMakeNoBatch) {

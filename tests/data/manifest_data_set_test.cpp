@@ -100,12 +100,21 @@ TEST_F(ManifestData, DecodesAndTransformsEveryModality) {
 TEST_F(ManifestData, SaysWhichRowIsWrong) {
   expect_data_error([&] { open("a,train,0,x,1\nb,train,0,x-check-bad,1\n"); },
                     {"m.csv:3: audio: ", "x-check-bad: is not there"});
-  expect_data_error([&] { open("a,train,0,x,\n"); }, {"m.csv:2: lips: the cell is empty"});
   expect_data_error([&] { open("a,train,?,x,1\n"); }, {"m.csv:2: expected a number, found '?'"});
   EXPECT_NO_THROW(open("a,train,0,x,1\nb,test,?,x-check-bad,\n"));  // another split's rows
   const ManifestDataSet data = open("a,train,0,x,1\nb,train,0,x,7-bad\n");
   EXPECT_EQ(data.get(0, 0, true).inputs.size(), 2);
   expect_data_error([&] { return data.get(1, 0, true); }, {"m.csv:3: lips: 7-bad: is damaged"});
+}
+
+TEST_F(ManifestData, AnEmptyCellIsAMissingModality) {
+  const ManifestDataSet data = open("a,train,0,x,\nb,train,0,/12345,123\n");
+  const Sample sample = data.get(0, 0, true);
+  EXPECT_TRUE(sample.inputs[0].defined());
+  EXPECT_FALSE(sample.inputs[1].defined());
+  EXPECT_FALSE(data.has(0, 1));
+  EXPECT_TRUE(data.has(1, 1));
+  EXPECT_TRUE(data.get(1, 0, true).inputs[1].defined());
 }
 
 TEST_F(ManifestData, RefusesAManifestReadForOtherModalities) {

@@ -2,6 +2,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -99,8 +100,17 @@ inline ModalityTensors make_inputs(size_t modalities) {
   return inputs;
 }
 
+inline const torch::Tensor kTargets = torch::tensor({0, 2, 1, 2, 0});
+
 inline torch::Tensor cross_entropy(const torch::Tensor& logits) {
-  return torch::nn::functional::cross_entropy(logits, torch::tensor({0, 2, 1, 2, 0}));
+  return torch::nn::functional::cross_entropy(logits, kTargets);
+}
+
+/// Of the samples that have modality `only`, or of all.
+inline torch::Tensor cross_entropy_of(const torch::Tensor& logits, const Presence& presence,
+                                      std::optional<size_t> only) {
+  return torch::nn::functional::cross_entropy(logits,
+                                              only ? presence.pack(kTargets, *only) : kTargets);
 }
 
 using Gradients = std::map<std::string, torch::Tensor>;
@@ -116,7 +126,8 @@ inline Gradients gradients_of(const torch::nn::Module& module) {
 /// The definition: every loss is backpropagated in full on a graph of its own; then the parts are
 /// picked and weighted. Undefined: no loss with a positive weight reaches the parameter.
 inline Gradients naive_gradients(MultimodalModelImpl& model, const ModalityTensors& inputs,
-                                 const GradientRoute& route) {
+                                 const GradientRoute& route,
+                                 const Presence& presence = Presence()) {
   Gradients total;
   const auto named = model.named_parameters();
   const auto add = [&](const torch::Tensor& loss, const auto& weight_of) {
@@ -140,14 +151,14 @@ inline Gradients naive_gradients(MultimodalModelImpl& model, const ModalityTenso
     }
     return -1;
   };
-  add(cross_entropy(model.forward(inputs)), [&](const std::string& name) {
+  add(cross_entropy(model.forward(inputs, presence)), [&](const std::string& name) {
     const int m = encoder_of(name);
     return m < 0 ? route.multimodal_to_fusion : route.multimodal_to_encoder[static_cast<size_t>(m)];
   });
   for (size_t alone = 0; alone < model.size(); ++alone) {
     ModalityTensors only(model.size());
     only[alone] = inputs[alone];
-    add(cross_entropy(model.forward(only)), [&](const std::string& name) {
+    add(cross_entropy_of(model.forward(only), presence, alone), [&](const std::string& name) {
       const int m = encoder_of(name);
       return m < 0 ? route.unimodal_to_fusion : route.unimodal_to_encoder[static_cast<size_t>(m)];
     });
