@@ -152,12 +152,67 @@ TEST_F(CommandLine, InspectCountsWhatIsMissing) {
     EXPECT_NE(outcome.output.find(part), std::string::npos) << part << "\n" << outcome.output;
   }
   ASSERT_EQ(train("").code, 0);
-  const Outcome all = unbraid_program("eval " + (folder_ / "run").string() + " --split val --subsets");
+  const Outcome all =
+      unbraid_program("eval " + (folder_ / "run").string() + " --split val --subsets");
   ASSERT_EQ(all.code, 0) << all.output;
   for (const std::string part : {"left ", "right ", "left + right ", "samples"}) {
     EXPECT_NE(all.output.find(part), std::string::npos) << part << "\n" << all.output;
   }
-  expect_error(unbraid_program("eval " + (folder_ / "run").string() + " --subsets --absent left"), 2, "--absent");
+  expect_error(unbraid_program("eval " + (folder_ / "run").string() + " --subsets --absent left"),
+               2, "--absent");
+}
+
+// Six modalities, of which samples lack one or another, in every fusion that takes any number.
+TEST_F(CommandLine, SixModalitiesLearnInEveryFusion) {
+  const std::vector<std::string> names{"a", "b", "c", "d", "e", "f"};
+  std::string manifest = "id,split,label,a,b,c,d,e,f\n";
+  for (int row = 0; row < 60; ++row) {
+    const char* split = row < 36 ? "train" : row < 48 ? "val" : "test";
+    manifest += fmt::format("s{},{},{}", row, split, row % 3);
+    for (int m = 0; m < 6; ++m) {
+      manifest += (row + m) % 4 == 0 ? "," : fmt::format(",{}", row);
+    }
+    manifest += "\n";
+  }
+  write_text(folder_ / "manifest.csv", manifest);
+  std::string text = "[data]\nmanifest = \"manifest.csv\"\nbatch_size = 12\nworkers = 1\n";
+  for (const std::string& name : names) {
+    text += fmt::format(
+        "[modalities.{}]\nkind = \"array\"\ntable = \"table.npy\"\n"
+        "encoder = {{ type = \"mlp\", layers = [4, 8] }}\n",
+        name);
+  }
+  write_text(recipe(), text +
+                           "[fusion]\ntype = \"sum\"\n[task]\ntype = \"classification\"\n"
+                           "classes = 3\n[method]\ntype = \"dgl\"\n[optimizer]\n"
+                           "type = \"adam\"\nlr = 0.02\n[train]\nepochs = 12\n");
+  for (const std::string fusion : {"concat", "sum", "low-rank", "central", "transformer"}) {
+    SCOPED_TRACE(fusion);
+    const Outcome outcome =
+        train(fmt::format("--set fusion='{{ type = \"{}\" }}'", fusion), fusion);
+    ASSERT_EQ(outcome.code, 0) << outcome.output;
+    const json summary = json::parse(read_text(folder_ / (fusion + "/summary.json")));
+    EXPECT_GT(summary["accuracy"].get<double>(), 0.8);
+  }
+}
+
+TEST_F(CommandLine, UpperStagesOfResNetsTrainAsMmtm) {
+  std::vector<float> values(60 * 16 * 16);
+  for (size_t i = 0; i < values.size(); ++i) {
+    values[i] = static_cast<float>((i * 37 % 101) * 0.01 + static_cast<double>(i / 256 % 3));
+  }
+  write_npy(folder_ / "table.npy", {60, 1, 16, 16}, values);
+  const std::string encoder =
+      "encoder='{ type = \"resnet18\", in_channels = 1, width = 4, stem = \"small\", stages = ";
+  const auto with_stages = [&](int stages) {
+    return train(fmt::format(
+        "--set fusion='{{ type = \"mmtm\", blocks = 1 }}' --set modalities.left.{}{} }}' "
+        "--set modalities.right.{}{} }}'",
+        encoder, stages, encoder, stages));
+  };
+  expect_error(with_stages(4), 3, "[mmtm] this fusion takes maps, but the encoder of left gives");
+  const Outcome outcome = with_stages(2);
+  EXPECT_EQ(outcome.code, 0) << outcome.output;
 }
 
 TEST_F(CommandLine, RowsWithoutAnyModalityAreErrorsUnlessTheMethodLeavesSomeOut) {

@@ -63,7 +63,8 @@ inline std::shared_ptr<Fusion> make_fusion_of(const FusionCase& one, const Fusio
                                           MmtmFusionOptions{.stages = 2, .blocks = 1, .ratio = 2});
   } else {
     fusion = std::make_shared<TransformerFusion>(
-        shape, TransformerFusionOptions{.width = 6, .depth = 2, .heads = 2, .max_tokens = 8});
+        shape,
+        TransformerFusionOptions{.block = {.width = 6, .heads = 2}, .depth = 2, .max_tokens = 8});
   }
   fusion->to(torch::kDouble);
   torch::manual_seed(3);

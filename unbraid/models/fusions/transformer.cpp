@@ -1,7 +1,5 @@
 #include "unbraid/models/fusions/transformer.h"
 
-#include <fmt/format.h>
-
 namespace unbraid {
 namespace {
 
@@ -22,22 +20,17 @@ TransformerFusion::TransformerFusion(const FusionShape& shape,
     : names_(shape.modalities) {
   check_names("transformer", shape, {"out"});
   for (size_t m = 0; m < shape.modalities.size(); ++m) {
-    projections_.push_back(register_module(
-        "fc_" + shape.modalities[m], torch::nn::Linear(shape.feature_sizes.at(m), options.width)));
+    projections_.push_back(
+        register_module("fc_" + shape.modalities[m],
+                        torch::nn::Linear(shape.feature_sizes.at(m), options.block.width)));
     modality_.push_back(
-        register_parameter("modality_" + shape.modalities[m], embedding({options.width})));
+        register_parameter("modality_" + shape.modalities[m], embedding({options.block.width})));
   }
-  position_ = register_parameter("position", embedding({options.max_tokens, options.width}));
-  class_token_ = register_parameter("class_token", embedding({options.width}));
-  const auto blocks = register_module("blocks", std::make_shared<torch::nn::Module>());
-  for (int64_t i = 0; i < options.depth; ++i) {
-    blocks_.push_back(blocks->register_module(
-        std::to_string(i),
-        TransformerBlock(TransformerBlockOptions{
-            .width = options.width, .heads = options.heads, .dropout = options.dropout})));
-  }
-  norm_ = register_module("norm", make_layer_norm(options.width));
-  fc_out_ = register_module("fc_out", torch::nn::Linear(options.width, shape.outputs));
+  position_ = register_parameter("position", embedding({options.max_tokens, options.block.width}));
+  class_token_ = register_parameter("class_token", embedding({options.block.width}));
+  blocks_ = register_module("blocks", TransformerBlocks(options.depth, options.block));
+  norm_ = register_module("norm", make_layer_norm(options.block.width));
+  fc_out_ = register_module("fc_out", torch::nn::Linear(options.block.width, shape.outputs));
 }
 
 torch::Tensor TransformerFusion::fuse(const ModalityTensors& features, const Presence& presence) {
@@ -63,25 +56,16 @@ torch::Tensor TransformerFusion::fuse(const ModalityTensors& features, const Pre
     attended[0] = torch::ones({samples, 1}, attended.back().options());
     mask = torch::cat(attended, 1);
   }
-  torch::Tensor x = torch::cat(tokens, 1);
-  for (TransformerBlock& block : blocks_) {
-    x = block->forward(x, mask);
-  }
+  const torch::Tensor x = blocks_->forward(torch::cat(tokens, 1), mask);
   return fc_out_->forward(norm_->forward(x.select(1, 0)));
 }
 
 FusionBuilder TransformerFusion::read(Options& options) {
   const TransformerFusionOptions read{
-      .width = options.integer("width", 128, {.min = 1, .max = 65536}),
+      .block = read_transformer_block(options, TransformerFusionOptions().block),
       .depth = options.integer("depth", 2, {.min = 1, .max = 256}),
-      .heads = options.integer("heads", 4, {.min = 1, .max = 1024}),
       .max_tokens = options.integer("max_tokens", 512, {.min = 1, .max = 1 << 20}),
-      .dropout = options.number("dropout", 0.0, {.min = 0.0, .max = 0.99}),
   };
-  if (read.width % read.heads != 0) {
-    throw options.error(
-        "heads", fmt::format("expected a divisor of the width {}, got {}", read.width, read.heads));
-  }
   return
       [read](const FusionShape& shape) { return std::make_shared<TransformerFusion>(shape, read); };
 }

@@ -6,11 +6,9 @@
 namespace unbraid {
 
 struct TransformerFusionOptions {
-  int64_t width = 128;
+  TransformerBlockOptions block = {.width = 128, .heads = 4};
   int64_t depth = 2;         // layers, shared by all modalities
-  int64_t heads = 4;         // a divisor of the width
   int64_t max_tokens = 512;  // of one modality
-  double dropout = 0.0;
 };
 
 /// A transformer over the tokens of all modalities: each feature, a vector being one token and a
@@ -35,7 +33,7 @@ class TransformerFusion : public Fusion {
   std::vector<torch::Tensor> modality_;
   torch::Tensor position_;
   torch::Tensor class_token_;
-  std::vector<TransformerBlock> blocks_;
+  TransformerBlocks blocks_{nullptr};
   torch::nn::LayerNorm norm_{nullptr};
   torch::nn::Linear fc_out_{nullptr};
 };
