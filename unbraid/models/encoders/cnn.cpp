@@ -4,7 +4,8 @@
 
 namespace unbraid {
 
-Cnn::Cnn(int64_t in_channels, std::vector<int64_t> channels) : channels_(std::move(channels)) {
+Cnn::Cnn(int64_t in_channels, std::vector<int64_t> channels, bool maps)
+    : channels_(std::move(channels)), maps_(maps) {
   TORCH_CHECK(!channels_.empty(), "[cnn] expected at least one layer, got none");
   for (size_t i = 0; i < channels_.size(); ++i) {
     const std::string number = std::to_string(i + 1);
@@ -18,14 +19,21 @@ Cnn::Cnn(int64_t in_channels, std::vector<int64_t> channels) : channels_(std::mo
 }
 
 torch::Tensor Cnn::forward(const torch::Tensor& input) {
-  return encode_frames(input, [this](const torch::Tensor& images) { return encode(images); });
+  if (maps_) {
+    TORCH_CHECK(input.dim() == 4, "[cnn] expected images [B, C, H, W] to make maps of, got ",
+                input.sizes());
+    return encode(input);
+  }
+  return encode_frames(input, [this](const torch::Tensor& images) {
+    return encode(images).mean({2, 3});
+  });
 }
 
 torch::Tensor Cnn::encode(torch::Tensor x) {
   for (size_t i = 0; i < convolutions_.size(); ++i) {
     x = torch::relu(norms_[i]->forward(convolutions_[i]->forward(x)));
   }
-  return x.mean({2, 3});
+  return x;
 }
 
 EncoderBuilder Cnn::read(Options& options) {
@@ -35,7 +43,8 @@ EncoderBuilder Cnn::read(Options& options) {
   if (channels.empty()) {
     throw options.error("channels", "expected at least one layer, got an empty list");
   }
-  return [=] { return std::make_shared<Cnn>(in_channels, channels); };
+  const bool maps = options.boolean("maps", false);
+  return [=] { return std::make_shared<Cnn>(in_channels, channels, maps); };
 }
 
 }  // namespace unbraid
