@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include "unbraid/tasks/classes.h"
+
 namespace unbraid {
 
 Classification::Classification(ClassificationOptions options) : options_(std::move(options)) {}
@@ -77,26 +79,11 @@ std::vector<std::vector<std::string>> Classification::predictions(
 
 std::shared_ptr<const Task> Classification::read(Options& options) {
   ClassificationOptions read;
-  if (options.is_integer("classes") || !options.has("classes")) {
-    read.classes = options.integer("classes", std::nullopt, {.min = 2, .max = 1 << 20});
-  } else {
-    read.class_names = options.texts("classes");
-    read.classes = static_cast<int64_t>(read.class_names.size());
-    auto sorted = read.class_names;
-    std::sort(sorted.begin(), sorted.end());
-    if (read.classes < 2 || std::adjacent_find(sorted.begin(), sorted.end()) != sorted.end()) {
-      throw options.error("classes", "expected a number of classes or at least two distinct names");
-    }
-  }
+  const Classes classes = read_classes(options, 1 << 20);
+  read.classes = classes.count;
+  read.class_names = classes.names;
   read.label_smoothing = options.number("label_smoothing", 0.0, {.min = 0.0, .max = 0.999});
-  read.class_weights =
-      options.numbers("class_weights", std::vector<double>{}, {.min = 0.0, .open_min = true});
-  if (!read.class_weights.empty() &&
-      static_cast<int64_t>(read.class_weights.size()) != read.classes) {
-    throw options.error("class_weights",
-                        fmt::format("expected {} weights, one for each class, got {}", read.classes,
-                                    read.class_weights.size()));
-  }
+  read.class_weights = read_class_weights(options, read.classes);
   return std::make_shared<Classification>(read);
 }
 

@@ -3,6 +3,7 @@
 #include <array>
 
 #include "unbraid/tasks/classification.h"
+#include "unbraid/tasks/segmentation.h"
 
 namespace unbraid {
 namespace {
@@ -14,6 +15,7 @@ struct Entry {
 
 constexpr std::array kTasks{
     Entry{"classification", Classification::read},
+    Entry{"segmentation", Segmentation::read},
 };
 
 }  // namespace
