@@ -54,10 +54,10 @@ void Progress::line(const std::string& text) {
 void show_generation(size_t done, size_t total) {
   throw_if_stopped();
   if (on_terminal()) {
-    std::cerr << kClearLine << fmt::format("generating avdigits  {}/{}", done, total)
+    std::cerr << kClearLine << fmt::format("generating samples  {}/{}", done, total)
               << (done == total ? kClearLine : "") << std::flush;
   } else if (done == total) {
-    std::cerr << fmt::format("generated avdigits: {} samples", total) << std::endl;
+    std::cerr << fmt::format("generated {} samples", total) << std::endl;
   }
 }
 

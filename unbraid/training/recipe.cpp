@@ -9,6 +9,7 @@
 
 #include "unbraid/core/durable_file.h"
 #include "unbraid/data/cached_decoder.h"
+#include "unbraid/media/label_map.h"
 #include "unbraid/models/initialisation.h"
 #include "unbraid/training/toml.h"
 #include "unbraid/training/weights.h"
@@ -35,8 +36,10 @@ torch::Device read_device(Options& options) {
   return torch::Device(torch::kCUDA, static_cast<torch::DeviceIndex>(index));
 }
 
-AvDigitsOptions read_avdigits(Options& data) {
-  AvDigitsOptions read;
+/// Of any embedded data set.
+template <typename Generated>
+Generated read_generated(Options& data) {
+  Generated read;
   const auto count = [&](const char* key, int64_t fallback) {
     return data.integer(key, fallback, {.min = 10, .max = 1000000});
   };
@@ -52,11 +55,15 @@ AvDigitsOptions read_avdigits(Options& data) {
 void read_data(Options options, Recipe& recipe) {
   TrainingSettings& settings = recipe.settings;
   if (options.has("source")) {
-    options.choice("source", {"avdigits"});
+    const std::string source = options.choice("source", {"avdigits", "rgbd-shapes"});
     if (options.has("manifest")) {
       throw options.error("manifest", "expected either manifest or source, got both");
     }
-    recipe.avdigits = read_avdigits(options);
+    if (source == "avdigits") {
+      recipe.avdigits = read_generated<AvDigitsOptions>(options);
+    } else {
+      recipe.rgbd_shapes = read_generated<RgbdShapesOptions>(options);
+    }
   } else {
     recipe.manifest = options.path("manifest");
     if (recipe.manifest.empty()) {
@@ -129,6 +136,20 @@ void check_released(const Options& fusion, bool released, const Method& method) 
   }
 }
 
+/// A picture that is cropped or mirrored no longer fits a label that is not.
+void check_still(Options modalities, const Task& task) {
+  for (const std::string& name : modalities.keys()) {
+    Options modality = modalities.table(name);
+    const std::string kind = modality.text("kind");
+    if (task.pixel_labels() != nullptr && (kind == "image" || kind == "video") &&
+        modality.boolean("augment", true)) {
+      throw modality.error("augment",
+                           "expected false with the task segmentation, whose labels would not be "
+                           "cropped and mirrored alike, got true (the default)");
+    }
+  }
+}
+
 }  // namespace
 
 std::vector<std::string> Recipe::modality_names() const {
@@ -141,7 +162,10 @@ std::vector<std::string> Recipe::modality_names() const {
 
 MultimodalModel Recipe::build_model() const {
   MultimodalModel model;
-  FusionShape shape{modality_names(), {}, task->outputs(), {}};
+  FusionShape shape{modality_names(), {}, task->outputs(), {}, {}};
+  if (const PixelLabels* labels = task->pixel_labels()) {
+    shape.map = {labels->height, labels->width};
+  }
   for (const ModalityRecipe& modality : modalities) {
     const auto encoder = modality.encoder();
     shape.feature_sizes.push_back(encoder->feature_size());
@@ -157,7 +181,9 @@ MultimodalModel Recipe::build_model() const {
 
 std::shared_ptr<const Manifest> Recipe::open_manifest(
     const std::function<void(size_t done, size_t total)>& progress) const {
-  const std::string path = avdigits ? prepare_avdigits(*avdigits, progress) : manifest;
+  const std::string path = avdigits      ? prepare_avdigits(*avdigits, progress)
+                           : rgbd_shapes ? prepare_rgbd_shapes(*rgbd_shapes, progress)
+                                         : manifest;
   auto rows = std::make_shared<Manifest>(Manifest::read(path, modality_names()));
   const auto empty = [](const ManifestRow& row) {
     return std::all_of(row.cells.begin(), row.cells.end(),
@@ -197,10 +223,12 @@ std::shared_ptr<ManifestDataSet> Recipe::open_split(
       decoders.back().decoder = std::make_shared<CachedDecoder>(modality.decoder, kept);
     }
   }
-  return std::make_shared<ManifestDataSet>(
-      rows, split, decoders,
-      [task = task](const std::string& label) { return task->target(label); }, settings.seed,
-      settings.skip_damaged);
+  LabelReader label = [task = task](const std::string& text) { return task->target(text); };
+  if (const PixelLabels* labels = task->pixel_labels()) {
+    label = std::make_shared<const LabelMapDecoder>(*labels);
+  }
+  return std::make_shared<ManifestDataSet>(rows, split, decoders, label, settings.seed,
+                                           settings.skip_damaged);
 }
 
 Recipe parse_recipe(const std::string& text, const std::string& name,
@@ -218,6 +246,7 @@ Recipe parse_recipe(const std::string& text, const std::string& name,
   read_data(root.table("data"), recipe);
   recipe.modalities = read_modalities(root.table("modalities"));
   recipe.task = read_section(root, "task", read_task);
+  check_still(root.table("modalities"), *recipe.task);
   const auto all = recipe.modality_names();
   recipe.method =
       read_section(root, "method", [&](Options& options) { return read_method(options, all); });

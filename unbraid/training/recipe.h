@@ -8,6 +8,7 @@
 #include "unbraid/data/avdigits.h"
 #include "unbraid/data/manifest.h"
 #include "unbraid/data/manifest_data_set.h"
+#include "unbraid/data/rgbd_shapes.h"
 #include "unbraid/data/tensor_cache.h"
 #include "unbraid/media/decoder.h"
 #include "unbraid/methods/method.h"
@@ -31,11 +32,12 @@ struct Recipe {
   std::string name;  // its path, for errors
   TrainingSettings settings;
   std::string manifest;                     // path; or instead
-  std::optional<AvDigitsOptions> avdigits;  // the embedded data set
-  std::string cache;                        // folder that keeps decoded samples; empty: none
-  double cache_gb = 100;                    // that it may take
-  std::vector<ModalityRecipe> modalities;   // those the method trains, in the recipe's order
-  bool all_modalities = true;               // the method trains all that the recipe has
+  std::optional<AvDigitsOptions> avdigits;  // an embedded data set
+  std::optional<RgbdShapesOptions> rgbd_shapes;
+  std::string cache;                       // folder that keeps decoded samples; empty: none
+  double cache_gb = 100;                   // that it may take
+  std::vector<ModalityRecipe> modalities;  // those the method trains, in the recipe's order
+  bool all_modalities = true;              // the method trains all that the recipe has
   FusionBuilder fusion;
   std::shared_ptr<const Task> task;
   std::shared_ptr<Method> method;
@@ -46,7 +48,7 @@ struct Recipe {
   /// The model on the recipe's device, with initial weights that are a function of the seed and
   /// each parameter's name.
   [[nodiscard]] MultimodalModel build_model() const;
-  /// The manifest, generating the embedded data set where it is the source and not there yet.
+  /// The manifest, generating an embedded data set where it is the source and not there yet.
   /// Without the rows that have none of the modalities that a method picked; where it has all of
   /// them, such a row is a DataError.
   [[nodiscard]] std::shared_ptr<const Manifest> open_manifest(
