@@ -30,6 +30,13 @@ Scene scene_of(uint64_t seed, double difficulty = 0) {
   return rgbd_shapes::render(difficulty, random);
 }
 
+RgbdShapesOptions of_ten_scenes(const std::string& cache) {
+  RgbdShapesOptions options;
+  options.train = options.val = options.test = 10;
+  options.cache = cache;
+  return options;
+}
+
 TEST(RgbdShapes, ScenesHaveEveryClassInPicturesOfOneSize) {
   std::map<int, size_t> pixels;
   for (uint64_t seed = 0; seed < 30; ++seed) {
@@ -64,7 +71,6 @@ TEST(RgbdShapes, RoundSolidsDifferInDepthAndBlocksInTexture) {
         steepest[label] = std::max(steepest[label], step);
       }
     }
-    std::map<int, size_t> solids;
     for (const auto& [label, found] : colors) {
       most_colors[label] = std::max(most_colors[label], found.size());
     }
@@ -92,7 +98,7 @@ TEST(RgbdShapes, NoiseGrowsWithDifficulty) {
 
 TEST(RgbdShapes, SameOptionsGiveTheSameBytesOnAnyNumberOfThreads) {
   const TemporaryFolder folder;
-  RgbdShapesOptions options{.train = 10, .val = 10, .test = 10};
+  RgbdShapesOptions options = of_ten_scenes("");
   std::vector<fs::path> sets;
   for (const int threads : {1, 3}) {
     options.threads = threads;
@@ -124,11 +130,14 @@ TEST(RgbdShapes, SameOptionsGiveTheSameBytesOnAnyNumberOfThreads) {
 }
 
 TEST(RgbdShapes, RefusesOptionsOutOfRangeAndLeavesNothingWhenStopped) {
-  EXPECT_THROW(prepare_rgbd_shapes({.train = 9}), RecipeError);
-  EXPECT_THROW(prepare_rgbd_shapes({.difficulty = NAN}), RecipeError);
+  RgbdShapesOptions wrong;
+  wrong.train = 9;
+  EXPECT_THROW(prepare_rgbd_shapes(wrong), RecipeError);
+  wrong.train = 10;
+  wrong.difficulty = NAN;
+  EXPECT_THROW(prepare_rgbd_shapes(wrong), RecipeError);
   const TemporaryFolder folder;
-  const RgbdShapesOptions options{
-      .train = 10, .val = 10, .test = 10, .cache = folder.path().string()};
+  const RgbdShapesOptions options = of_ten_scenes(folder.path().string());
   EXPECT_THROW(
       prepare_rgbd_shapes(options, [](size_t, size_t) { throw std::runtime_error("stopped"); }),
       std::runtime_error);

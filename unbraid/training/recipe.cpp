@@ -136,7 +136,8 @@ void check_released(const Options& fusion, bool released, const Method& method) 
   }
 }
 
-/// A picture that is cropped or mirrored no longer fits a label that is not.
+/// A picture that is cropped or mirrored no longer fits a label that is not. `modalities` is a view
+/// of its own: opening a table again would empty what is resolved of it.
 void check_still(Options modalities, const Task& task) {
   for (const std::string& name : modalities.keys()) {
     Options modality = modalities.table(name);
@@ -246,7 +247,7 @@ Recipe parse_recipe(const std::string& text, const std::string& name,
   read_data(root.table("data"), recipe);
   recipe.modalities = read_modalities(root.table("modalities"));
   recipe.task = read_section(root, "task", read_task);
-  check_still(root.table("modalities"), *recipe.task);
+  check_still(Options(root_value).table("modalities"), *recipe.task);
   const auto all = recipe.modality_names();
   recipe.method =
       read_section(root, "method", [&](Options& options) { return read_method(options, all); });
