@@ -63,7 +63,7 @@ type = "adam"
 
 std::string refusal_of(const std::vector<std::string>& overrides) {
   try {
-    parse_recipe(kSegmentation, "r.toml", overrides).build_model();
+    (void)parse_recipe(kSegmentation, "r.toml", overrides).build_model();
   } catch (const RecipeError& error) {
     return error.what();
   }
