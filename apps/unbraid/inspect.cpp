@@ -66,8 +66,8 @@ struct Statistics {
 };
 
 /// Samples by label and split, labels in the order of their names, numbers by value; all together
-/// where there are too many labels, as of measured values.
-std::string label_table(const Manifest& manifest) {
+/// where they are files, or too many, as measured values are.
+std::string label_table(const Manifest& manifest, bool files) {
   const auto by_value = [](const std::string& left, const std::string& right) {
     const auto is_number = [](const std::string& text) {
       return text.size() < 10 && std::all_of(text.begin(), text.end(), ::isdigit);
@@ -76,7 +76,7 @@ std::string label_table(const Manifest& manifest) {
   };
   std::map<std::string, std::array<size_t, 3>, decltype(by_value)> counts(by_value);
   for (const ManifestRow& row : manifest.rows) {
-    ++counts[row.label][static_cast<size_t>(row.split)];
+    ++counts[files ? "a file each" : row.label][static_cast<size_t>(row.split)];
   }
   constexpr size_t kMostLabels = 500;
   if (counts.size() > kMostLabels) {
@@ -134,7 +134,7 @@ void run(const InspectArguments& arguments) {
   const Split split = split_named(arguments.split);
   const auto manifest = recipe.open_manifest(show_generation);
   std::cout << fmt::format("{}: {} samples\n{}{}", manifest->path, manifest->rows.size(),
-                           label_table(*manifest),
+                           label_table(*manifest, recipe.task->pixel_labels() != nullptr),
                            missing_table(*manifest, recipe.modality_names()));
   const auto data = open_required_split(recipe, manifest, split, recipe.open_cache());
   const bool training = split == Split::kTrain;
@@ -172,6 +172,9 @@ void run(const InspectArguments& arguments) {
         rows.back().push_back(as_drawn(sample.inputs[m], recipe.modalities[m].kind));
       }
     }
+    if (const PixelLabels* labels = recipe.task->pixel_labels(); shown && labels != nullptr) {
+      rows.back().push_back(sample.target.masked_fill(sample.target == labels->ignore, -1));
+    }
   }
   if (read == 0) {
     throw DataError("expected samples, none can be read: " + skipped.front().reason);
@@ -192,8 +195,10 @@ void run(const InspectArguments& arguments) {
   write_file_durably(arguments.sheet,
                      encode_png(static_cast<int>(sheet.size(0)), static_cast<int>(sheet.size(1)), 3,
                                 {sheet.data_ptr<uint8_t>(), static_cast<size_t>(sheet.numel())}));
-  std::cout << fmt::format("\n{}: from top to bottom {}; from left to right {}\n", arguments.sheet,
-                           fmt::join(ids, ", "), fmt::join(recipe.modality_names(), ", "));
+  std::cout << fmt::format("\n{}: from top to bottom {}; from left to right {}{}\n",
+                           arguments.sheet, fmt::join(ids, ", "),
+                           fmt::join(recipe.modality_names(), ", "),
+                           recipe.task->pixel_labels() == nullptr ? "" : ", label");
 }
 
 }  // namespace

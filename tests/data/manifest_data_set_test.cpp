@@ -117,6 +117,27 @@ TEST_F(ManifestData, AnEmptyCellIsAMissingModality) {
   EXPECT_TRUE(data.get(1, 0, true).inputs[1].defined());
 }
 
+TEST_F(ManifestData, LabelsThatAreFilesAreCheckedAtOnceAndReadWithTheirSample) {
+  path_ = folder_.write("m.csv",
+                        "id,split,label,audio\na,train,l/12,x\nb,train,l-bad,x\n"
+                        "c,test,l-check-bad,x\n");
+  const auto labels = std::make_shared<RecordingDecoder>(true);
+  const auto manifest = std::make_shared<const Manifest>(Manifest::read(path_, {"audio"}));
+  const ManifestDataSet data(manifest, Split::kTrain, {{"audio", rows_}}, labels, 9);
+  ASSERT_EQ(data.size(), 2);
+  EXPECT_EQ(labels->checked, (std::set<std::string>{folder_.file("l/12"), folder_.file("l-bad")}));
+  EXPECT_EQ(labels->seen, "");
+  const auto length = static_cast<float>(folder_.file("l/12").size());
+  EXPECT_TRUE(torch::equal(data.get(0, 4, true).target, torch::tensor({length + 1, length + 1})));
+  EXPECT_EQ(labels->seen, "9 4 a label true");
+  expect_data_error([&] { return data.get(1, 0, true); }, {"m.csv:3: label: ", "is damaged"});
+  const auto open_test = [&](bool skip_damaged) {
+    return ManifestDataSet(manifest, Split::kTest, {{"audio", rows_}}, labels, 9, skip_damaged);
+  };
+  expect_data_error([&] { open_test(false); }, {"m.csv:4: label: ", "is not there"});
+  EXPECT_EQ(open_test(true).dropped().size(), 1);
+}
+
 TEST_F(ManifestData, RefusesAManifestReadForOtherModalities) {
   const std::string path = folder_.write("m.csv", "id,split,label\na,train,0\n");
   auto manifest = std::make_shared<const Manifest>(Manifest::read(path, {}));

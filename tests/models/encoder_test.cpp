@@ -262,5 +262,23 @@ TEST(Mlp, IsLinearReluLinear) {
   EXPECT_THROW(encoder.forward(torch::randn({3, 5})), c10::Error);
 }
 
+TEST(Cnn, GivesMapsWhoseMeanIsItsVector) {
+  const auto vectors = std::make_shared<Cnn>(2, std::vector<int64_t>{3, 5});
+  const auto maps = std::make_shared<Cnn>(2, std::vector<int64_t>{3, 5}, true);
+  initialise(*vectors, 4);
+  initialise(*maps, 4);
+  EXPECT_EQ(vectors->feature_kind(), FeatureKind::kVector);
+  EXPECT_EQ(maps->feature_kind(), FeatureKind::kMap);
+  torch::manual_seed(2);
+  const torch::Tensor images = torch::randn({2, 2, 12, 9});
+  const torch::Tensor map = maps->forward(images);
+  EXPECT_EQ(map.sizes(), (std::vector<int64_t>{2, 5, 3, 3}));
+  EXPECT_TRUE(torch::allclose(map.mean({2, 3}), vectors->forward(images), 1e-5, 1e-6));
+  const torch::Tensor clip = torch::stack({images, images.flip(3)}, 1);
+  EXPECT_TRUE(
+      torch::allclose(maps->forward(clip), (map + maps->forward(images.flip(3))) / 2, 1e-5, 1e-6));
+  EXPECT_EQ(maps->torchscript(), "");
+}
+
 }  // namespace
 }  // namespace unbraid

@@ -17,8 +17,9 @@ struct Case {
 };
 
 const std::vector<Case> kCases{
-    {"concat", 1}, {"concat", 2}, {"concat", 3}, {"sum", 2},    {"sum", 3},    {"film", 1},
-    {"film", 2},   {"gated", 1},  {"gated", 2},  {"normed", 2}, {"normed", 3},
+    {"concat", 1}, {"concat", 2},  {"concat", 3},  {"sum", 2},     {"sum", 3},
+    {"film", 1},   {"film", 2},    {"gated", 1},   {"gated", 2},   {"normed", 2},
+    {"normed", 3}, {"decoder", 1}, {"decoder", 2}, {"decoder", 3},
 };
 
 void expect_equal(const Gradients& expected, const Gradients& actual) {
@@ -137,19 +138,22 @@ TEST(RoutedBackward, ReleasedGatedFusionNeverTrainsItsProjections) {
   expect_equal(expected, gradients_of(*released));
 }
 
-TEST(RoutedBackward, UnimodalPassesThatDoNotTrainTheFusionLeaveItUntouched) {
+class NormedFusionKinds : public ::testing::TestWithParam<const char*> {};
+INSTANTIATE_TEST_SUITE_P(RoutedBackward, NormedFusionKinds, ::testing::Values("normed", "decoder"));
+
+TEST_P(NormedFusionKinds, UnimodalPassesThatDoNotTrainTheFusionLeaveItUntouched) {
   const ModalityTensors inputs = make_inputs(2);
-  MultimodalModel model = make_model("normed", 2);
-  MultimodalModel only_multimodal = make_model("normed", 2);
+  MultimodalModel model = make_model(GetParam(), 2);
+  MultimodalModel only_multimodal = make_model(GetParam(), 2);
   routed_backward(*model, inputs, cross_entropy, GradientRoute::dgl(2.0));
   routed_backward(*only_multimodal, inputs, cross_entropy, {0.0, 1.0, 0.0, 0.0});
   const auto expected = only_multimodal->fusion().named_buffers();
-  const auto untouched = make_model("normed", 2)->fusion().named_buffers();
+  const auto untouched = make_model(GetParam(), 2)->fusion().named_buffers();
   for (const auto& buffer : model->fusion().named_buffers()) {
     EXPECT_TRUE(torch::equal(buffer.value(), expected[buffer.key()])) << buffer.key();
     EXPECT_FALSE(torch::equal(buffer.value(), untouched[buffer.key()])) << buffer.key();
   }
-  MultimodalModel unimodal = make_model("normed", 2);
+  MultimodalModel unimodal = make_model(GetParam(), 2);
   routed_backward(*unimodal, inputs, cross_entropy, {0.0, 0.0, 1.0, 0.0});
   for (const auto& buffer : unimodal->fusion().named_buffers()) {
     EXPECT_TRUE(torch::equal(buffer.value(), untouched[buffer.key()])) << buffer.key();

@@ -8,6 +8,7 @@
 
 #include "unbraid/models/encoders/mlp.h"
 #include "unbraid/models/fusions/concat.h"
+#include "unbraid/models/fusions/decoder.h"
 #include "unbraid/models/fusions/film.h"
 #include "unbraid/models/fusions/gated.h"
 #include "unbraid/models/fusions/sum.h"
@@ -57,6 +58,24 @@ class NormedFusionImpl : public torch::nn::Module {
 };
 TORCH_MODULE(NormedFusion);
 
+/// The same for maps of `side` x `side`.
+class NormedMapEncoderImpl : public torch::nn::Module {
+ public:
+  explicit NormedMapEncoderImpl(int64_t side)
+      : side_(side),
+        fc_(register_module("fc", torch::nn::Linear(kInputs, kFeature * side * side))),
+        bn_(register_module("bn", torch::nn::BatchNorm2d(kFeature))) {}
+  torch::Tensor forward(const torch::Tensor& x) {
+    return torch::tanh(bn_(fc_(x).view({-1, kFeature, side_, side_})));
+  }
+
+ private:
+  int64_t side_;
+  torch::nn::Linear fc_;
+  torch::nn::BatchNorm2d bn_;
+};
+TORCH_MODULE(NormedMapEncoder);
+
 inline FusionShape shape_of(size_t modalities) {
   const std::vector<std::string> names{"audio", "image", "text"};
   return {{names.begin(), names.begin() + static_cast<std::ptrdiff_t>(modalities)},
@@ -64,9 +83,20 @@ inline FusionShape shape_of(size_t modalities) {
           kClasses};
 }
 
+/// Maps to an output of 4 x 4.
+inline FusionShape map_shape_of(size_t modalities) {
+  FusionShape shape = shape_of(modalities);
+  shape.feature_kinds.assign(modalities, FeatureKind::kMap);
+  shape.map = {4, 4};
+  return shape;
+}
+
 inline void set_fusion(MultimodalModel& model, const std::string& type) {
   const FusionShape shape = shape_of(model->size());
-  if (type == "concat") {
+  if (type == "decoder") {
+    model->set_fusion(
+        std::make_shared<DecoderFusion>(map_shape_of(model->size()), std::vector<int64_t>{3, 5}));
+  } else if (type == "concat") {
     model->set_fusion(std::make_shared<ConcatFusion>(shape));
   } else if (type == "sum") {
     model->set_fusion(std::make_shared<SumFusion>(shape));
@@ -84,7 +114,11 @@ inline MultimodalModel make_model(const std::string& fusion, size_t modalities) 
   torch::manual_seed(7);
   MultimodalModel model;
   for (const std::string& name : shape_of(modalities).modalities) {
-    model->add_encoder(name, NormedEncoder());
+    if (fusion == "decoder") {
+      model->add_encoder(name, NormedMapEncoder(2 + static_cast<int64_t>(model->size())));
+    } else {
+      model->add_encoder(name, NormedEncoder());
+    }
   }
   set_fusion(model, fusion);
   model->to(torch::kDouble);
@@ -102,15 +136,22 @@ inline ModalityTensors make_inputs(size_t modalities) {
 
 inline const torch::Tensor kTargets = torch::tensor({0, 2, 1, 2, 0});
 
+/// Of logits [B, classes], or of maps of them.
 inline torch::Tensor cross_entropy(const torch::Tensor& logits) {
+  if (logits.dim() == 4) {
+    const torch::Tensor classes = torch::arange(logits.numel() / logits.size(1)) % kClasses;
+    return torch::nn::functional::cross_entropy(
+        logits, classes.view({logits.size(0), logits.size(2), logits.size(3)}));
+  }
   return torch::nn::functional::cross_entropy(logits, kTargets);
 }
 
 /// Of the samples that have modality `only`, or of all.
 inline torch::Tensor cross_entropy_of(const torch::Tensor& logits, const Presence& presence,
                                       std::optional<size_t> only) {
-  return torch::nn::functional::cross_entropy(logits,
-                                              only ? presence.pack(kTargets, *only) : kTargets);
+  return presence.complete() || !only
+             ? cross_entropy(logits)
+             : torch::nn::functional::cross_entropy(logits, presence.pack(kTargets, *only));
 }
 
 using Gradients = std::map<std::string, torch::Tensor>;

@@ -37,7 +37,60 @@ TEST(Recipes, ThoseOfTheTreeAreReadAndResolveToThemselves) {
     EXPECT_EQ(parse_recipe(recipe.resolved, entry.path().string()).resolved, recipe.resolved)
         << entry.path();
   }
-  EXPECT_GE(count, 11);
+  EXPECT_GE(count, 12);
+}
+
+constexpr const char* kSegmentation = R"(
+[data]
+manifest = "m.csv"
+[modalities.color]
+kind = "image"
+size = 32
+augment = false
+encoder = { type = "cnn", maps = true, channels = [8, 8] }
+[fusion]
+type = "decoder"
+channels = [8, 8, 8]
+[task]
+type = "segmentation"
+classes = 5
+size = [32, 16]
+[method]
+type = "joint"
+[optimizer]
+type = "adam"
+)";
+
+std::string refusal_of(const std::vector<std::string>& overrides) {
+  try {
+    (void)parse_recipe(kSegmentation, "r.toml", overrides).build_model();
+  } catch (const RecipeError& error) {
+    return error.what();
+  }
+  return "";
+}
+
+TEST(Segmentation, OutputsHaveTheSizeOfItsLabels) {
+  const Recipe recipe = parse_recipe(kSegmentation, "r.toml");
+  const torch::Tensor output = recipe.build_model()->forward({torch::zeros({2, 3, 32, 32})});
+  EXPECT_EQ(output.sizes(), (std::vector<int64_t>{2, 5, 32, 16}));
+}
+
+TEST(Segmentation, RefusesWhatDoesNotFitIt) {
+  EXPECT_EQ(refusal_of({}), "");
+  EXPECT_EQ(refusal_of({"modalities.color.augment=true"}),
+            "--set modalities.color.augment=true: modalities.color.augment: expected false with "
+            "the task segmentation, whose labels would not be cropped and mirrored alike, got true "
+            "(the default)");
+  EXPECT_EQ(
+      refusal_of({"fusion={ type = \"concat\" }"}),
+      "[concat] this fusion gives one output for each sample, but the task wants one for each "
+      "pixel, as the fusion \"decoder\" gives");
+  EXPECT_EQ(refusal_of({"task={ type = \"classification\", classes = 3 }"}),
+            "[decoder] this fusion gives an output for each pixel, but the task wants one for each "
+            "sample");
+  EXPECT_EQ(refusal_of({"modalities.color.encoder.maps=false"}),
+            "[decoder] this fusion takes maps, but the encoder of color gives vectors");
 }
 
 }  // namespace

@@ -24,11 +24,14 @@ auto at_place(const std::string& place, Action action) {
 
 }  // namespace
 
-ManifestDataSet::ManifestDataSet(
-    std::shared_ptr<const Manifest> manifest, Split split, std::vector<DataModality> modalities,
-    const std::function<torch::Tensor(const std::string& label)>& target, uint64_t seed,
-    bool skip_damaged)
-    : manifest_(std::move(manifest)), modalities_(std::move(modalities)), seed_(seed) {
+ManifestDataSet::ManifestDataSet(std::shared_ptr<const Manifest> manifest, Split split,
+                                 std::vector<DataModality> modalities, LabelReader label,
+                                 uint64_t seed, bool skip_damaged)
+    : manifest_(std::move(manifest)),
+      modalities_(std::move(modalities)),
+      label_(std::move(label)),
+      seed_(seed) {
+  const auto* target = std::get_if<0>(&label_);
   for (const ManifestRow& row : manifest_->rows) {
     if (row.cells.size() != modalities_.size()) {
       throw std::invalid_argument("a manifest that was read with other modalities");
@@ -36,10 +39,13 @@ ManifestDataSet::ManifestDataSet(
     if (row.split != split) {
       continue;
     }
-    // A label that is none is a mistake in the manifest or the recipe, never damage.
-    Entry entry{&row, at_place(place_of(row), [&] { return target(row.label); })};
+    Entry entry{&row, {}};
+    if (target != nullptr) {
+      // A label that is none is a mistake in the manifest or the recipe, never damage.
+      entry.target = at_place(place_of(row), [&] { return (*target)(row.label); });
+    }
     try {
-      check_cells(row);
+      check_files(row);
     } catch (const DataError& error) {
       if (!skip_damaged) {
         throw;
@@ -51,12 +57,21 @@ ManifestDataSet::ManifestDataSet(
   }
 }
 
-void ManifestDataSet::check_cells(const ManifestRow& row) const {
+const Decoder* ManifestDataSet::label_decoder() const {
+  const auto* decoder = std::get_if<1>(&label_);
+  return decoder == nullptr ? nullptr : decoder->get();
+}
+
+void ManifestDataSet::check_files(const ManifestRow& row) const {
   for (size_t m = 0; m < modalities_.size(); ++m) {
     if (!row.cells[m].empty()) {
-      at_place(place_of(row) + modalities_[m].name + ": ",
-               [&] { modalities_[m].decoder->check(resolved_cell(row, m)); });
+      const DataModality& modality = modalities_[m];
+      at_place(place_of(row) + modality.name + ": ",
+               [&] { modality.decoder->check(resolved(row.cells[m], *modality.decoder)); });
     }
+  }
+  if (const Decoder* decoder = label_decoder()) {
+    at_place(place_of(row) + "label: ", [&] { decoder->check(resolved(row.label, *decoder)); });
   }
 }
 
@@ -70,24 +85,36 @@ Sample ManifestDataSet::get(size_t index, uint64_t epoch, bool training) const {
   const Entry& entry = samples_.at(index);
   const ManifestRow& row = *entry.row;
   Sample sample;
-  sample.target = entry.target;
+  sample.target = target_of(entry, epoch, training);
   sample.inputs.resize(modalities_.size());
   for (size_t m = 0; m < modalities_.size(); ++m) {
     if (row.cells[m].empty()) {
       continue;
     }
     const DataModality& modality = modalities_[m];
-    const SampleContext context{.seed = seed_,
-                                .epoch = epoch,
-                                .id = row.id,
-                                .modality = modality.name,
-                                .training = training};
     at_place(place_of(row) + modality.name + ": ", [&] {
-      sample.inputs[m] = modality.decoder->load(resolved_cell(row, m), context);
+      sample.inputs[m] = modality.decoder->load(resolved(row.cells[m], *modality.decoder),
+                                                context_of(row, modality.name, epoch, training));
       check_shape(sample.inputs[m], m);
     });
   }
   return sample;
+}
+
+torch::Tensor ManifestDataSet::target_of(const Entry& entry, uint64_t epoch, bool training) const {
+  const Decoder* decoder = label_decoder();
+  if (decoder == nullptr) {
+    return entry.target;
+  }
+  const ManifestRow& row = *entry.row;
+  return at_place(place_of(row) + "label: ", [&] {
+    return decoder->load(resolved(row.label, *decoder), context_of(row, "label", epoch, training));
+  });
+}
+
+SampleContext ManifestDataSet::context_of(const ManifestRow& row, std::string_view modality,
+                                          uint64_t epoch, bool training) const {
+  return {.seed = seed_, .epoch = epoch, .id = row.id, .modality = modality, .training = training};
 }
 
 void ManifestDataSet::expect_shapes_of(const Sample& sample) {
@@ -106,9 +133,9 @@ void ManifestDataSet::check_shape(const torch::Tensor& input, size_t modality) c
   }
 }
 
-std::string ManifestDataSet::resolved_cell(const ManifestRow& row, size_t modality) const {
+std::string ManifestDataSet::resolved(const std::string& cell, const Decoder& decoder) const {
   const std::string folder = std::filesystem::path(manifest_->path).parent_path().string();
-  return modalities_[modality].decoder->resolve(row.cells[modality], folder);
+  return decoder.resolve(cell, folder);
 }
 
 std::string ManifestDataSet::place_of(const ManifestRow& row) const {

@@ -4,6 +4,8 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <variant>
 #include <vector>
 
 #include "unbraid/data/data_set.h"
@@ -18,18 +20,21 @@ struct DataModality {
   std::shared_ptr<const Decoder> decoder;
 };
 
+/// What makes a target of a row's label: a function of its text, which throws DataError for what is
+/// none, or the decoder of the file that it names.
+using LabelReader = std::variant<std::function<torch::Tensor(const std::string& label)>,
+                                 std::shared_ptr<const Decoder>>;
+
 /// The samples of one split of a manifest.
 class ManifestDataSet final : public DataSet {
  public:
-  /// `modalities` in the order of the rows' cells; `target` turns a label into a tensor or throws
-  /// DataError. Checks every row: throws DataError "manifest.csv:17: …" for a cell that its
-  /// decoder refuses, or a label that `target` refuses; with `skip_damaged`, a row whose cell is
-  /// refused is dropped instead. In a sample with an empty cell that modality is missing. Decodes
-  /// nothing.
+  /// `modalities` in the order of the rows' cells. Checks every row: throws DataError
+  /// "manifest.csv:17: …" for a cell that its decoder refuses, or a label that is none; with
+  /// `skip_damaged`, a row with a file that is refused is dropped instead. In a sample with an
+  /// empty cell that modality is missing. Decodes nothing.
   ManifestDataSet(std::shared_ptr<const Manifest> manifest, Split split,
-                  std::vector<DataModality> modalities,
-                  const std::function<torch::Tensor(const std::string& label)>& target,
-                  uint64_t seed, bool skip_damaged = false);
+                  std::vector<DataModality> modalities, LabelReader label, uint64_t seed,
+                  bool skip_damaged = false);
 
   /// From now on `get` throws DataError for a sample whose inputs are not of the shapes of this
   /// one.
@@ -39,25 +44,32 @@ class ManifestDataSet final : public DataSet {
   [[nodiscard]] const std::vector<SkippedSample>& dropped() const override { return dropped_; }
   [[nodiscard]] const std::string& id(size_t index) const override;
   [[nodiscard]] bool has(size_t index, size_t modality) const;
-  /// Throws DataError "manifest.csv:17: audio: …" when a cell cannot be decoded.
+  /// Throws DataError "manifest.csv:17: audio: …" when a cell, or a label that is a file, cannot be
+  /// decoded.
   [[nodiscard]] Sample get(size_t index, uint64_t epoch, bool training) const override;
 
  private:
   struct Entry {
     const ManifestRow* row;
-    torch::Tensor target;
+    torch::Tensor target;  // undefined where labels are files
   };
 
-  void check_cells(const ManifestRow& row) const;
+  void check_files(const ManifestRow& row) const;
+  /// Null where labels are texts.
+  [[nodiscard]] const Decoder* label_decoder() const;
+  [[nodiscard]] torch::Tensor target_of(const Entry& entry, uint64_t epoch, bool training) const;
+  [[nodiscard]] SampleContext context_of(const ManifestRow& row, std::string_view modality,
+                                         uint64_t epoch, bool training) const;
   /// A cell as its decoder takes it: a path relative to the manifest becomes one that can be
   /// opened.
-  [[nodiscard]] std::string resolved_cell(const ManifestRow& row, size_t modality) const;
+  [[nodiscard]] std::string resolved(const std::string& cell, const Decoder& decoder) const;
   void check_shape(const torch::Tensor& input, size_t modality) const;
   /// "manifest.csv:17: ".
   [[nodiscard]] std::string place_of(const ManifestRow& row) const;
 
   std::shared_ptr<const Manifest> manifest_;
   std::vector<DataModality> modalities_;
+  LabelReader label_;
   uint64_t seed_;
   std::vector<Entry> samples_;
   std::vector<SkippedSample> dropped_;

@@ -13,6 +13,10 @@ torch::Tensor decode_png(const std::string& content, const std::string& path);
 torch::Tensor decode_jpeg(const std::string& content, const std::string& path);
 torch::Tensor decode_webp(const std::string& content, const std::string& path);
 
+/// The numbers of a grey PNG, or the indices of one with a palette, as they are stored: [height,
+/// width, 1], uint8, or int32 where they have 16 bits. Throws DataError for any other.
+torch::Tensor decode_png_numbers(const std::string& content, const std::string& path);
+
 /// How EXIF says that an image is to be turned, 1 (not at all) to 8; 1 where it says nothing.
 /// `exif` is a JPEG, or what the next two found.
 int exif_orientation(const std::string& exif);

@@ -1,5 +1,6 @@
 #include <png.h>
 
+#include <bit>
 #include <csetjmp>
 #include <cstring>
 #include <vector>
@@ -18,8 +19,9 @@ constexpr png_alloc_size_t kMostChunkBytes = 1 << 20;
 // lives in this object, and each step below is a function of plain values.
 class PngReader {
  public:
-  PngReader(const std::string& content, const std::string& path)
-      : path_(path), next_(content.data()), left_(content.size()) {
+  // `numbers`: as decode_png_numbers says; otherwise as decode_png.
+  PngReader(const std::string& content, const std::string& path, bool numbers)
+      : path_(path), numbers_(numbers), next_(content.data()), left_(content.size()) {
     png_ = png_create_read_struct(PNG_LIBPNG_VER_STRING, this, on_error, on_warning);
     info_ = png_ == nullptr ? nullptr : png_create_info_struct(png_);
     if (info_ == nullptr) {
@@ -41,15 +43,20 @@ class PngReader {
     const int64_t height = png_get_image_height(png_, info_);
     const int64_t width = png_get_image_width(png_, info_);
     check_image_size(height, width, path_);
-    step(&PngReader::ask_for_bytes);
+    if (numbers_) {
+      check_numbers();
+    }
+    step(numbers_ ? &PngReader::ask_for_numbers : &PngReader::ask_for_bytes);
     const int64_t channels = png_get_channels(png_, info_);
-    torch::Tensor image = torch::empty({height, width, channels}, torch::kUInt8);
+    const bool wide = png_get_bit_depth(png_, info_) == 16;
+    torch::Tensor image =
+        torch::empty({height, width, channels}, wide ? torch::kShort : torch::kUInt8);
     rows_.resize(height);
     for (int64_t row = 0; row < height; ++row) {
-      rows_[row] = image.data_ptr<uint8_t>() + row * width * channels;
+      rows_[row] = static_cast<png_bytep>(image[row].data_ptr());
     }
     step(&PngReader::read_pixels);
-    return image;
+    return wide ? image.to(torch::kInt).bitwise_and_(0xffff) : image;
   }
 
  private:
@@ -72,6 +79,26 @@ class PngReader {
     }
     png_set_scale_16(png_);
     png_set_strip_alpha(png_);
+    png_set_interlace_handling(png_);
+    png_read_update_info(png_, info_);
+  }
+
+  void check_numbers() const {
+    const int type = png_get_color_type(png_, info_);
+    if (type != PNG_COLOR_TYPE_GRAY && type != PNG_COLOR_TYPE_PALETTE) {
+      throw DataError(
+          fmt::format("{}: expected a PNG with one number for each pixel (grey without "
+                      "transparency, or with a palette), found {}",
+                      path_, type == PNG_COLOR_TYPE_GRAY_ALPHA ? "grey and alpha" : "RGB"));
+    }
+  }
+
+  // Nothing packed, in the byte order of this machine.
+  void ask_for_numbers() {
+    png_set_packing(png_);
+    if constexpr (std::endian::native == std::endian::little) {
+      png_set_swap(png_);
+    }
     png_set_interlace_handling(png_);
     png_read_update_info(png_, info_);
   }
@@ -101,6 +128,7 @@ class PngReader {
   static void on_warning(png_structp /*png*/, png_const_charp /*message*/) {}
 
   const std::string& path_;
+  const bool numbers_;
   const char* next_;
   size_t left_;
   png_structp png_ = nullptr;
@@ -112,7 +140,11 @@ class PngReader {
 }  // namespace
 
 torch::Tensor decode_png(const std::string& content, const std::string& path) {
-  return PngReader(content, path).read();
+  return PngReader(content, path, false).read();
+}
+
+torch::Tensor decode_png_numbers(const std::string& content, const std::string& path) {
+  return PngReader(content, path, true).read();
 }
 
 }  // namespace unbraid

@@ -56,14 +56,7 @@ std::shared_ptr<const Task> Classification::read(Options& options) {
   ClassificationOptions read;
   std::tie(read.classes, read.class_names) = read_number_or_names(options, "classes", 2);
   read.label_smoothing = options.number("label_smoothing", 0.0, {.min = 0.0, .max = 0.999});
-  read.class_weights =
-      options.numbers("class_weights", std::vector<double>{}, {.min = 0.0, .open_min = true});
-  if (!read.class_weights.empty() &&
-      static_cast<int64_t>(read.class_weights.size()) != read.classes) {
-    throw options.error("class_weights",
-                        fmt::format("expected {} weights, one for each class, got {}", read.classes,
-                                    read.class_weights.size()));
-  }
+  read.class_weights = read_class_weights(options, "class_weights", read.classes);
   return std::make_shared<Classification>(read);
 }
 

@@ -61,10 +61,11 @@ double label_number(const std::string& part) {
 std::pair<int64_t, std::vector<std::string>> read_number_or_names(Options& options,
                                                                   const std::string& key,
                                                                   int64_t fewest,
-                                                                  std::optional<int64_t> fallback) {
+                                                                  std::optional<int64_t> fallback,
+                                                                  int64_t most) {
   if (!options.is_list(key)) {
-    constexpr int64_t kMost = 1 << 20;
-    return {options.integer(key, fallback, {.min = static_cast<double>(fewest), .max = kMost}), {}};
+    const Range range{.min = static_cast<double>(fewest), .max = static_cast<double>(most)};
+    return {options.integer(key, fallback, range), {}};
   }
   std::vector<std::string> names = options.texts(key);
   std::vector<std::string> sorted = names;
@@ -75,7 +76,19 @@ std::pair<int64_t, std::vector<std::string>> read_number_or_names(Options& optio
         key, fmt::format("expected a number of {} or at least {} distinct names", key, fewest));
   }
   const auto count = static_cast<int64_t>(names.size());
+  if (count > most) {
+    throw options.error(key, fmt::format("expected at most {} names, got {}", most, count));
+  }
   return {count, std::move(names)};
+}
+
+std::vector<double> read_class_weights(Options& options, const std::string& key, int64_t classes) {
+  auto weights = options.numbers(key, std::vector<double>{}, {.min = 0.0, .open_min = true});
+  if (!weights.empty() && static_cast<int64_t>(weights.size()) != classes) {
+    throw options.error(key, fmt::format("expected {} weights, one for each class, got {}", classes,
+                                         weights.size()));
+  }
+  return weights;
 }
 
 }  // namespace unbraid

@@ -29,9 +29,14 @@ std::string class_name(int64_t index, const std::vector<std::string>& names);
 double label_number(const std::string& part);
 
 /// Reads `key`, a number of things ("classes") or a list of their names, none of them twice: how
-/// many there are, and the names if they have some. Throws RecipeError for fewer than `fewest`.
+/// many there are, and the names if they have some. Throws RecipeError for fewer than `fewest` or
+/// more than `most`.
 std::pair<int64_t, std::vector<std::string>> read_number_or_names(
     Options& options, const std::string& key, int64_t fewest,
-    std::optional<int64_t> fallback = std::nullopt);
+    std::optional<int64_t> fallback = std::nullopt, int64_t most = 1 << 20);
+
+/// Reads `key` = []: weights above 0, one for each of `classes` classes, or none. Throws
+/// RecipeError.
+std::vector<double> read_class_weights(Options& options, const std::string& key, int64_t classes);
 
 }  // namespace unbraid

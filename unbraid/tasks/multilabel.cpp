@@ -121,12 +121,7 @@ std::shared_ptr<const Task> Multilabel::read(Options& options) {
                                  kNoClass, kLabelSeparator, name));
     }
   }
-  read.pos_weight =
-      options.numbers("pos_weight", std::vector<double>{}, {.min = 0.0, .open_min = true});
-  if (!read.pos_weight.empty() && static_cast<int64_t>(read.pos_weight.size()) != read.classes) {
-    throw options.error("pos_weight", fmt::format("expected {} weights, one for each class, got {}",
-                                                  read.classes, read.pos_weight.size()));
-  }
+  read.pos_weight = read_class_weights(options, "pos_weight", read.classes);
   read.threshold = options.number("threshold", read.threshold, {.min = 0.0, .max = 1.0});
   return std::make_shared<Multilabel>(read);
 }

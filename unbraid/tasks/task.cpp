@@ -6,6 +6,7 @@
 #include "unbraid/tasks/multilabel.h"
 #include "unbraid/tasks/ordinal.h"
 #include "unbraid/tasks/regression.h"
+#include "unbraid/tasks/segmentation.h"
 
 namespace unbraid {
 namespace {
@@ -16,10 +17,9 @@ struct Entry {
 };
 
 constexpr std::array kTasks{
-    Entry{"classification", Classification::read},
-    Entry{"multilabel", Multilabel::read},
-    Entry{"regression", Regression::read},
-    Entry{"ordinal", Ordinal::read},
+    Entry{"classification", Classification::read}, Entry{"multilabel", Multilabel::read},
+    Entry{"regression", Regression::read},         Entry{"ordinal", Ordinal::read},
+    Entry{"segmentation", Segmentation::read},
 };
 
 }  // namespace

@@ -26,6 +26,14 @@ class Metrics {
   [[nodiscard]] virtual std::string details() const { return ""; }
 };
 
+/// Labels that are files with the class of each pixel.
+struct PixelLabels {
+  int64_t classes = 2;   // 0 to classes - 1
+  int64_t ignore = 255;  // of pixels that do not count; may be one of the classes
+  int64_t height = 224;  // of targets, to which labels are resized
+  int64_t width = 224;
+};
+
 /// What is learned: turns labels into targets, outputs into a loss and metrics.
 class Task {
  public:
@@ -33,6 +41,9 @@ class Task {
 
   /// Size of the fusion module's output.
   [[nodiscard]] virtual int64_t outputs() const = 0;
+  /// Where labels are files and outputs are maps, [B, outputs(), height, width]: how to read them,
+  /// instead of by `target`. Null for other tasks.
+  [[nodiscard]] virtual const PixelLabels* pixel_labels() const { return nullptr; }
   /// A manifest's label as a target; throws DataError saying what was expected.
   [[nodiscard]] virtual torch::Tensor target(const std::string& label) const = 0;
   /// Mean loss over the batch, a scalar. `output` [B, outputs()], `target` stacked targets.

@@ -9,6 +9,7 @@
 
 #include "unbraid/core/durable_file.h"
 #include "unbraid/data/cached_decoder.h"
+#include "unbraid/media/label_map.h"
 #include "unbraid/models/initialisation.h"
 #include "unbraid/training/freezing.h"
 #include "unbraid/training/toml.h"
@@ -47,8 +48,9 @@ void read_generated(Options& data, GeneratedSetOptions& read) {
   read.cache = data.path("cache_folder", "");
 }
 
-AvDigitsOptions read_avdigits(Options& data) {
-  AvDigitsOptions read;
+template <typename Generated>
+Generated read_with_difficulty(Options& data) {
+  Generated read;
   read_generated(data, read);
   read.difficulty = data.number("difficulty", read.difficulty, {.min = 0, .max = 3});
   return read;
@@ -67,12 +69,14 @@ SensorsOptions read_sensors(Options& data) {
 void read_data(Options options, Recipe& recipe) {
   TrainingSettings& settings = recipe.settings;
   if (options.has("source")) {
-    const std::string source = options.choice("source", {"avdigits", "sensors"});
+    const std::string source = options.choice("source", {"avdigits", "sensors", "rgbd-shapes"});
     if (options.has("manifest")) {
       throw options.error("manifest", "expected either manifest or source, got both");
     }
     if (source == "avdigits") {
-      recipe.avdigits = read_avdigits(options);
+      recipe.avdigits = read_with_difficulty<AvDigitsOptions>(options);
+    } else if (source == "rgbd-shapes") {
+      recipe.rgbd_shapes = read_with_difficulty<RgbdShapesOptions>(options);
     } else {
       recipe.sensors = read_sensors(options);
     }
@@ -168,6 +172,21 @@ void check_released(const Options& fusion, bool released, const Method& method) 
   }
 }
 
+/// A picture that is cropped or mirrored no longer fits a label that is not. `modalities` is a view
+/// of its own: opening a table again would empty what is resolved of it.
+void check_still(Options modalities, const Task& task) {
+  for (const std::string& name : modalities.keys()) {
+    Options modality = modalities.table(name);
+    const std::string kind = modality.text("kind");
+    if (task.pixel_labels() != nullptr && (kind == "image" || kind == "video") &&
+        modality.boolean("augment", true)) {
+      throw modality.error("augment",
+                           "expected false with the task segmentation, whose labels would not be "
+                           "cropped and mirrored alike, got true (the default)");
+    }
+  }
+}
+
 }  // namespace
 
 std::vector<std::string> Recipe::modality_names() const {
@@ -180,7 +199,10 @@ std::vector<std::string> Recipe::modality_names() const {
 
 MultimodalModel Recipe::build_model() const {
   MultimodalModel model;
-  FusionShape shape{modality_names(), {}, task->outputs(), {}};
+  FusionShape shape{modality_names(), {}, task->outputs(), {}, {}};
+  if (const PixelLabels* labels = task->pixel_labels()) {
+    shape.map = {labels->height, labels->width};
+  }
   for (const ModalityRecipe& modality : modalities) {
     const auto encoder = modality.encoder();
     if (encoder->feature_size() == 0) {
@@ -219,9 +241,10 @@ std::vector<std::string> Recipe::load_initial_weights(MultimodalModelImpl& model
 
 std::shared_ptr<const Manifest> Recipe::open_manifest(
     const std::function<void(size_t done, size_t total)>& progress) const {
-  const std::string path = avdigits  ? prepare_avdigits(*avdigits, progress)
-                           : sensors ? prepare_sensors(*sensors, progress)
-                                     : manifest;
+  const std::string path = avdigits      ? prepare_avdigits(*avdigits, progress)
+                           : sensors     ? prepare_sensors(*sensors, progress)
+                           : rgbd_shapes ? prepare_rgbd_shapes(*rgbd_shapes, progress)
+                                         : manifest;
   auto rows = std::make_shared<Manifest>(Manifest::read(path, modality_names()));
   const auto empty = [](const ManifestRow& row) {
     return std::all_of(row.cells.begin(), row.cells.end(),
@@ -254,10 +277,12 @@ std::shared_ptr<ManifestDataSet> Recipe::open_split(
   if (!any) {
     return nullptr;
   }
-  return std::make_shared<ManifestDataSet>(
-      rows, split, decoders(kept),
-      [task = task](const std::string& label) { return task->target(label); }, settings.seed,
-      settings.skip_damaged);
+  LabelReader label = [task = task](const std::string& text) { return task->target(text); };
+  if (const PixelLabels* labels = task->pixel_labels()) {
+    label = std::make_shared<const LabelMapDecoder>(*labels);
+  }
+  return std::make_shared<ManifestDataSet>(rows, split, decoders(kept), label, settings.seed,
+                                           settings.skip_damaged);
 }
 
 std::shared_ptr<ManifestDataSet> Recipe::open_unlabelled(
@@ -294,6 +319,7 @@ Recipe parse_recipe(const std::string& text, const std::string& name,
   read_data(root.table("data"), recipe);
   recipe.modalities = read_modalities(root.table("modalities"));
   recipe.task = read_section(root, "task", read_task);
+  check_still(Options(root_value).table("modalities"), *recipe.task);
   const auto all = recipe.modality_names();
   recipe.method =
       read_section(root, "method", [&](Options& options) { return read_method(options, all); });

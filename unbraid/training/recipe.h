@@ -8,6 +8,7 @@
 #include "unbraid/data/avdigits.h"
 #include "unbraid/data/manifest.h"
 #include "unbraid/data/manifest_data_set.h"
+#include "unbraid/data/rgbd_shapes.h"
 #include "unbraid/data/sensors.h"
 #include "unbraid/data/tensor_cache.h"
 #include "unbraid/media/decoder.h"
@@ -33,13 +34,14 @@ struct ModalityRecipe {
 struct Recipe {
   std::string name;  // its path, for errors
   TrainingSettings settings;
-  std::string manifest;                     // path; or instead
-  std::optional<AvDigitsOptions> avdigits;  // an embedded data set
-  std::optional<SensorsOptions> sensors;    // or this one
-  std::string cache;                        // folder that keeps decoded samples; empty: none
-  double cache_gb = 100;                    // that it may take
-  std::vector<ModalityRecipe> modalities;   // those the method trains, in the recipe's order
-  bool all_modalities = true;               // the method trains all that the recipe has
+  std::string manifest;                          // path; or instead
+  std::optional<AvDigitsOptions> avdigits;       // an embedded data set
+  std::optional<SensorsOptions> sensors;         // or this one
+  std::optional<RgbdShapesOptions> rgbd_shapes;  // or this one
+  std::string cache;                             // folder that keeps decoded samples; empty: none
+  double cache_gb = 100;                         // that it may take
+  std::vector<ModalityRecipe> modalities;        // those the method trains, in the recipe's order
+  bool all_modalities = true;                    // the method trains all that the recipe has
   FusionBuilder fusion;
   std::shared_ptr<const Task> task;
   std::shared_ptr<Method> method;

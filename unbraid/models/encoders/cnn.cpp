@@ -6,7 +6,8 @@
 
 namespace unbraid {
 
-Cnn::Cnn(int64_t in_channels, std::vector<int64_t> channels) : channels_(std::move(channels)) {
+Cnn::Cnn(int64_t in_channels, std::vector<int64_t> channels, bool maps)
+    : channels_(std::move(channels)), maps_(maps) {
   TORCH_CHECK(!channels_.empty(), "[cnn] expected at least one layer, got none");
   for (size_t i = 0; i < channels_.size(); ++i) {
     const std::string number = std::to_string(i + 1);
@@ -20,14 +21,12 @@ Cnn::Cnn(int64_t in_channels, std::vector<int64_t> channels) : channels_(std::mo
 }
 
 torch::Tensor Cnn::forward(const torch::Tensor& input) {
-  return encode_frames(input, [this](const torch::Tensor& images) { return encode(images); });
-}
-
-torch::Tensor Cnn::encode(torch::Tensor x) {
-  for (size_t i = 0; i < convolutions_.size(); ++i) {
-    x = torch::relu(norms_[i]->forward(convolutions_[i]->forward(x)));
-  }
-  return x.mean({2, 3});
+  return encode_frames(input, [this](torch::Tensor x) {
+    for (size_t i = 0; i < convolutions_.size(); ++i) {
+      x = torch::relu(norms_[i]->forward(convolutions_[i]->forward(x)));
+    }
+    return maps_ ? x : x.mean({2, 3});
+  });
 }
 
 std::string Cnn::torchscript() const {
@@ -51,7 +50,8 @@ EncoderBuilder Cnn::read(Options& options) {
   if (channels.empty()) {
     throw options.error("channels", "expected at least one layer, got an empty list");
   }
-  return [=] { return std::make_shared<Cnn>(in_channels, channels); };
+  const bool maps = options.boolean("maps", false);
+  return [=] { return std::make_shared<Cnn>(in_channels, channels, maps); };
 }
 
 }  // namespace unbraid

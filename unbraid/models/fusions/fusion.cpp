@@ -8,6 +8,7 @@
 
 #include "unbraid/models/fusions/central.h"
 #include "unbraid/models/fusions/concat.h"
+#include "unbraid/models/fusions/decoder.h"
 #include "unbraid/models/fusions/film.h"
 #include "unbraid/models/fusions/gated.h"
 #include "unbraid/models/fusions/low_rank.h"
@@ -28,6 +29,7 @@ constexpr std::array kFusions{
     Entry{"film", FilmFusion::read},        Entry{"gated", GatedFusion::read},
     Entry{"low-rank", LowRankFusion::read}, Entry{"central", CentralFusion::read},
     Entry{"mmtm", MmtmFusion::read},        Entry{"transformer", TransformerFusion::read},
+    Entry{"decoder", DecoderFusion::read},
 };
 
 }  // namespace
@@ -41,13 +43,27 @@ torch::Tensor Fusion::forward(const ModalityTensors& features, const Presence& p
   return fuse(features, presence);
 }
 
-void check_feature_kinds(const char* type, const FusionShape& shape, FeatureKind kind) {
+void check_output(const char* type, const FusionShape& shape, FeatureKind kind) {
+  const bool map = kind == FeatureKind::kMap;
+  if (map == shape.map.empty()) {
+    throw RecipeError(fmt::format(
+        "[{}] this fusion gives {}, but the task wants {}", type,
+        map ? "an output for each pixel" : "one output for each sample",
+        map ? "one for each sample" : "one for each pixel, as the fusion \"decoder\" gives"));
+  }
+}
+
+void check_feature_kinds(const char* type, const FusionShape& shape, FeatureKind kind,
+                         FeatureKind output) {
   constexpr std::array kNames{"vectors", "tokens", "maps"};
-  for (size_t m = 0; m < shape.feature_kinds.size(); ++m) {
-    if (shape.feature_kinds[m] != kind) {
+  check_output(type, shape, output);
+  for (size_t m = 0; m < shape.modalities.size(); ++m) {
+    const FeatureKind given =
+        shape.feature_kinds.empty() ? FeatureKind::kVector : shape.feature_kinds.at(m);
+    if (given != kind) {
       throw RecipeError(fmt::format("[{}] this fusion takes {}, but the encoder of {} gives {}",
                                     type, kNames[static_cast<size_t>(kind)], shape.modalities.at(m),
-                                    kNames[static_cast<size_t>(shape.feature_kinds[m])]));
+                                    kNames[static_cast<size_t>(given)]));
     }
   }
 }

@@ -19,7 +19,7 @@ class Fusion : public torch::nn::Module {
   /// `features[m]` is a feature of B samples, or undefined when modality m is absent; at least one
   /// is defined. Where `presence` says that a sample lacks modality m, its row of `features[m]` is
   /// zero, and its row of the output is what it would be for this sample with m undefined. Returns
-  /// [B, outputs].
+  /// [B, outputs], or maps [B, outputs, H, W].
   torch::Tensor forward(const ModalityTensors& features, const Presence& presence = Presence());
   /// For export: `def forward(self, z0: Optional[Tensor], z1: Optional[Tensor], …) -> Tensor` as
   /// TorchScript, an absent feature being None, at least one is not; "": it has no such form.
@@ -35,6 +35,7 @@ struct FusionShape {
   std::vector<int64_t> feature_sizes;
   int64_t outputs = 0;
   std::vector<FeatureKind> feature_kinds = {};  // empty: vectors
+  std::vector<int64_t> map = {};  // height and width of the output [B, outputs, …]; empty: neither
 };
 
 /// Builds a fusion; throws RecipeError when it is not defined for such a shape.
@@ -43,8 +44,14 @@ using FusionBuilder = std::function<std::shared_ptr<Fusion>(const FusionShape&)>
 /// Reads `type` and its keys from a recipe's [fusion] table.
 FusionBuilder read_fusion(Options& options);
 
-/// Throws RecipeError unless every feature is of the kind `kind`.
-void check_feature_kinds(const char* type, const FusionShape& shape, FeatureKind kind);
+/// Throws RecipeError unless the task wants outputs of the kind that the fusion gives: kVector, one
+/// for each sample, or kMap, one for each pixel.
+void check_output(const char* type, const FusionShape& shape, FeatureKind kind);
+
+/// Throws RecipeError unless every feature is of the kind `kind`, and what check_output says of
+/// `output`.
+void check_feature_kinds(const char* type, const FusionShape& shape, FeatureKind kind,
+                         FeatureKind output = FeatureKind::kVector);
 
 /// Throws RecipeError when a modality has one of the names that the fusion's own parts need.
 void check_names(const char* type, const FusionShape& shape, const std::vector<std::string>& taken);

@@ -18,6 +18,7 @@ torch::Tensor as_tokens(const torch::Tensor& feature) {
 TransformerFusion::TransformerFusion(const FusionShape& shape,
                                      const TransformerFusionOptions& options)
     : names_(shape.modalities) {
+  check_output("transformer", shape, FeatureKind::kVector);
   check_names("transformer", shape, {"out"});
   for (size_t m = 0; m < shape.modalities.size(); ++m) {
     projections_.push_back(
