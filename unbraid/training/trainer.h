@@ -48,11 +48,11 @@ struct TrainingResult {
 };
 
 /// Trains a model by a method, validates after each epoch, keeps the last and the best checkpoint
-/// (by the task's selecting metric on val, the earliest of equals; where that is NaN in every epoch,
-/// the first), and reports the best one on test. With `settings.ema` it is the average of the weights
-/// that is validated, kept as best and tested. A run is a function of its settings, its parts and the
-/// number of compute threads: one that was killed and continued ends with the same weights bit for
-/// bit.
+/// (by the task's selecting metric on val, the earliest of equals; where that is NaN in every
+/// epoch, the first), and reports the best one on test. With `settings.ema` it is the average of
+/// the weights that is validated, kept as best and tested. A run is a function of its settings, its
+/// parts and the number of compute threads: one that was killed and continued ends with the same
+/// weights bit for bit.
 ///
 /// With `resume` it continues from the last finished epoch of `directory`, or starts where none is
 /// saved. Throws Error with kDiverged on a loss or gradient that is not finite, with kInterrupted
