@@ -269,6 +269,8 @@ TEST(Cnn, GivesMapsWhoseMeanIsItsVector) {
   initialise(*maps, 4);
   EXPECT_EQ(vectors->feature_kind(), FeatureKind::kVector);
   EXPECT_EQ(maps->feature_kind(), FeatureKind::kMap);
+  vectors->eval();
+  maps->eval();
   torch::manual_seed(2);
   const torch::Tensor images = torch::randn({2, 2, 12, 9});
   const torch::Tensor map = maps->forward(images);

@@ -1,9 +1,11 @@
 #include "unbraid/models/initialisation.h"
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 
 #include "unbraid/core/random.h"
+#include "unbraid/models/encoders/torchscript.h"
 
 namespace unbraid {
 namespace {
@@ -68,8 +70,17 @@ bool draw_layer(torch::nn::Module& layer, uint64_t seed, const std::string& name
 void initialise(torch::nn::Module& module, uint64_t seed) {
   constexpr double kDeviation = 0.02;
   const torch::NoGradGuard no_grad;
+  std::vector<std::string> loaded;  // prefixes of what came with weights of its own
   for (const auto& entry : module.named_modules()) {
-    if (draw_layer(*entry.value(), seed, entry.key())) {
+    if (entry.value()->as<TorchScriptEncoder>() != nullptr) {
+      loaded.push_back(entry.key().empty() ? "" : entry.key() + ".");
+    }
+  }
+  for (const auto& entry : module.named_modules()) {
+    const bool keeps = std::any_of(loaded.begin(), loaded.end(), [&](const std::string& prefix) {
+      return (entry.key() + ".").starts_with(prefix);
+    });
+    if (keeps || draw_layer(*entry.value(), seed, entry.key())) {
       continue;
     }
     const std::string prefix = entry.key().empty() ? "" : entry.key() + ".";
