@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <string>
+#include <vector>
 
 #include "unbraid/core/random.h"
 #include "unbraid/models/encoders/torchscript.h"
