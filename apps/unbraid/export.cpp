@@ -55,6 +55,10 @@ bool is_export(const std::string& path, bool torchscript) {
 
 void refuse_to_replace_others(const std::string& path, bool torchscript) {
   std::error_code ignored;
+  if (std::filesystem::exists(std::filesystem::path(path).parent_path() / "MANIFEST", ignored)) {
+    throw Error(ExitCode::kUsage,
+                fmt::format("{}: expected a place outside of a run's checkpoints", path));
+  }
   if (std::filesystem::is_regular_file(path, ignored) && !is_export(path, torchscript)) {
     throw Error(ExitCode::kUsage,
                 fmt::format("{}: is there already and is not a {} file; remove it or name another "

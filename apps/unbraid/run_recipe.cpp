@@ -107,7 +107,14 @@ void check_model(MultimodalModelImpl& model, const Recipe& recipe, const Sample&
                     sample.inputs[m], error);
     }
   }
-  model.fuse(features);
+  try {
+    model.fuse(features);
+  } catch (const c10::Error& error) {
+    const std::string what = error.what_without_backtrace();
+    throw RecipeError(fmt::format("{}: fusion: does not take these features{}: {}", recipe.name,
+                                  single ? " one by one, as a batch may hold them" : "",
+                                  what.substr(0, what.find('\n'))));
+  }
 }
 
 }  // namespace

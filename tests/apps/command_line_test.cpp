@@ -196,6 +196,16 @@ TEST_F(CommandLine, SixModalitiesLearnInEveryFusion) {
   }
 }
 
+TEST_F(CommandLine, AFusionThatDoesNotTakeTheFeaturesIsAnErrorOfTheRecipe) {
+  std::vector<float> values(60 * 8 * 4, 1.0F);
+  write_npy(folder_ / "table.npy", {60, 8, 4}, values);
+  const std::string encoder =
+      "--set modalities.{}.encoder='{{ type = \"cnn1d\", in_features = 4, tokens = true }}' ";
+  expect_error(train(fmt::format(fmt::runtime(encoder + encoder), "left", "right") +
+                     "--set fusion='{ type = \"transformer\", max_tokens = 1 }'"),
+               3, "fusion: does not take these features: [transformer] expected at most 1 tokens");
+}
+
 TEST_F(CommandLine, UpperStagesOfResNetsTrainAsMmtm) {
   std::vector<float> values(60 * 16 * 16);
   for (size_t i = 0; i < values.size(); ++i) {

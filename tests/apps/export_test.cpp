@@ -78,6 +78,7 @@ TEST_F(Export, RefusesWhatIsWrong) {
   expect_error(export_run("mine.pt"), 2, "is there already and is not a TorchScript file");
   expect_error(export_run("mine.safetensors"), 2, "is not a safetensors file");
   EXPECT_EQ(read_text(file("mine.safetensors")), "no weights");
+  expect_error(export_run("run/checkpoints/best/model.safetensors"), 2, "checkpoints");
   ASSERT_EQ(export_run("model.pt").code, 0);
   EXPECT_EQ(export_run("model.pt").code, 0);  // replaces an export
   EXPECT_EQ(export_run("model.pt", "--format weights").code, 2);
