@@ -2,22 +2,16 @@
 
 #include <gtest/gtest.h>
 
+#include "methods/testing.h"
+#include "unbraid/tasks/regression.h"
+
 namespace unbraid {
 namespace {
 
-using Entries = std::vector<std::pair<std::string, Value>>;
-
-std::shared_ptr<Method> read(Entries entries) {
-  Value table = Value::table("r.toml:1");
-  *std::get<Value::TablePointer>(table.data) = std::move(entries);
-  Options options(table, "method");
-  auto method = read_method(options, {"audio", "visual"});
-  options.finish();
-  return method;
-}
-
-Value text(const char* value) { return {std::string(value), "r.toml:2"}; }
-Value number(double value) { return {value, "r.toml:3"}; }
+using testing::Entries;
+using testing::number;
+using testing::read;
+using testing::text;
 
 TEST(Method, YieldsTheRouteOfItsName) {
   EXPECT_EQ(read({{"type", text("joint")}})->route(), GradientRoute::joint());
@@ -71,6 +65,14 @@ TEST(Method, RouteRefusesBadWeights) {
         << error.what();
   }
   EXPECT_THROW(read({{"type", text("route")}, {"multimodal_to_encoder", number(1)}}), RecipeError);
+}
+
+TEST(Method, ThoseThatLookAtClassesRefuseOtherTasks) {
+  const auto numbers = std::make_shared<Regression>(RegressionOptions{});
+  EXPECT_NO_THROW(read({{"type", text("dgl")}}, {"audio"}, *numbers));
+  for (const char* type : {"ogm", "ogm-ge"}) {
+    EXPECT_THROW(read({{"type", text(type)}}, {"audio", "visual"}, *numbers), RecipeError) << type;
+  }
 }
 
 TEST(Method, RefusesUnknownNamesAndKeys) {

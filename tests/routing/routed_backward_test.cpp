@@ -49,6 +49,37 @@ TEST(RoutedBackward, EqualsTheNaiveComputationForEveryFusionAndRoute) {
   }
 }
 
+TEST(RoutedBackward, ARuleDecidesWhatEncodersGet) {
+  const auto inputs = make_inputs(2);
+  const GradientRoute route{0.5, 1.0, 2.0, 0.0};
+  const MultimodalModel unruled = make_model("gated", 2);
+  routed_backward(*unruled, inputs, cross_entropy, route);
+  const MultimodalModel model = make_model("gated", 2);
+  const auto result = routed_backward(
+      *model, inputs, Presence(),
+      [](const torch::Tensor& output, std::optional<size_t>) { return cross_entropy(output); },
+      route, 1.0,
+      [](const ModalityTensors& features, const RoutedResult& so_far,
+         const FeatureGradients& gradients) {
+        EXPECT_TRUE(so_far.output.defined());
+        EXPECT_TRUE(so_far.output_alone[0].defined());
+        EXPECT_EQ(features[0].sizes(), gradients.unimodal[0].sizes());
+        return ModalityTensors{3 * (gradients.multimodal[0] + gradients.unimodal[0]),
+                               torch::Tensor()};
+      });
+  EXPECT_TRUE(result.loss.defined());
+  const auto expected = gradients_of(*unruled);
+  for (const auto& [name, gradient] : gradients_of(*model)) {
+    if (name.starts_with("encoders.image.")) {
+      EXPECT_FALSE(gradient.defined()) << name;
+      continue;
+    }
+    const double weight = name.starts_with("encoders.") ? 3.0 : 1.0;
+    ASSERT_TRUE(gradient.defined()) << name;
+    EXPECT_TRUE(torch::allclose(gradient, weight * expected.at(name), 1e-10, 1e-12)) << name;
+  }
+}
+
 TEST(RoutedBackward, AddsToGradientsTimesItsScale) {
   const ModalityTensors inputs = make_inputs(2);
   for (const NamedRoute& named : routes_for(2)) {

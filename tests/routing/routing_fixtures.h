@@ -201,7 +201,8 @@ inline Gradients naive_gradients(MultimodalModelImpl& model, const ModalityTenso
     only[alone] = inputs[alone];
     add(cross_entropy_of(model.forward(only), presence, alone), [&](const std::string& name) {
       const int m = encoder_of(name);
-      return m < 0 ? route.unimodal_to_fusion : route.unimodal_to_encoder[static_cast<size_t>(m)];
+      return m < 0 ? route.unimodal_to_fusion[alone]
+                   : route.unimodal_to_encoder[static_cast<size_t>(m)];
     });
   }
   return total;
@@ -238,6 +239,8 @@ inline std::vector<NamedRoute> routes_for(size_t modalities) {
     mixed_unimodal.push_back(m == 1 ? 0.0 : 2.0);
   }
   routes.push_back({"a weight for each", {mixed_multimodal, 1.0, mixed_unimodal, 0.0}});
+  routes.push_back(
+      {"a weight for each view of the fusion", {1.0, 0.5, mixed_unimodal, mixed_multimodal}});
   return routes;
 }
 

@@ -12,8 +12,7 @@ class Auxiliary : public Method {
   [[nodiscard]] std::string name() const override { return "auxiliary"; }
   [[nodiscard]] GradientRoute route() const override { return GradientRoute::auxiliary(alpha_); }
 
-  static std::shared_ptr<Method> read(Options& options,
-                                      const std::vector<std::string>& /*modalities*/) {
+  static std::shared_ptr<Method> read(Options& options, const MethodContext& /*context*/) {
     return std::make_shared<Auxiliary>(options.number("alpha", 1.0, {.min = 0.0}));
   }
 

@@ -15,8 +15,7 @@ class Dgl : public Method {
   [[nodiscard]] std::string name() const override { return "dgl"; }
   [[nodiscard]] GradientRoute route() const override { return GradientRoute::dgl(alpha_); }
 
-  static std::shared_ptr<Method> read(Options& options,
-                                      const std::vector<std::string>& /*modalities*/) {
+  static std::shared_ptr<Method> read(Options& options, const MethodContext& /*context*/) {
     return std::make_shared<Dgl>(options.number("alpha", 4.0, {.min = 0.0}));
   }
 

@@ -11,8 +11,7 @@ class Joint : public Method {
   [[nodiscard]] std::string name() const override { return "joint"; }
   [[nodiscard]] GradientRoute route() const override { return GradientRoute::joint(); }
 
-  static std::shared_ptr<Method> read(Options& /*options*/,
-                                      const std::vector<std::string>& /*modalities*/) {
+  static std::shared_ptr<Method> read(Options& /*options*/, const MethodContext& /*context*/) {
     return std::make_shared<Joint>();
   }
 };

@@ -4,8 +4,11 @@
 
 #include "unbraid/methods/auxiliary.h"
 #include "unbraid/methods/dgl.h"
+#include "unbraid/methods/gated_dgl.h"
 #include "unbraid/methods/joint.h"
+#include "unbraid/methods/ogm.h"
 #include "unbraid/methods/route.h"
+#include "unbraid/methods/soft_dgl.h"
 #include "unbraid/methods/unimodal.h"
 
 namespace unbraid {
@@ -13,19 +16,37 @@ namespace {
 
 struct Entry {
   const char* type;
-  std::shared_ptr<Method> (*read)(Options&, const std::vector<std::string>&);
+  std::shared_ptr<Method> (*read)(Options&, const MethodContext&);
 };
 
 constexpr std::array kMethods{
     Entry{"unimodal", Unimodal::read},   Entry{"joint", Joint::read},
     Entry{"auxiliary", Auxiliary::read}, Entry{"dgl", Dgl::read},
-    Entry{"route", Route::read},
+    Entry{"soft-dgl", SoftDgl::read},    Entry{"gated-dgl", GatedDgl::read},
+    Entry{"route", Route::read},         Entry{"ogm", Ogm::read},
+    Entry{"ogm-ge", Ogm::read_ge},
 };
 
 }  // namespace
 
-std::shared_ptr<Method> read_method(Options& options, const std::vector<std::string>& modalities) {
-  return choose(options, kMethods).read(options, modalities);
+torch::Tensor TrainingStep::loss(const torch::Tensor& output, std::optional<size_t> only) const {
+  return task.loss(output, only ? batch.presence.pack(batch.target, *only) : batch.target);
+}
+
+RoutedResult Method::backward(const TrainingStep& step) { return routed_backward(step, route()); }
+
+RoutedResult routed_backward(const TrainingStep& step, const GradientRoute& route,
+                             const FeatureRule& rule) {
+  return routed_backward(
+      step.model, step.batch.inputs, step.batch.presence,
+      [&](const torch::Tensor& output, std::optional<size_t> only) {
+        return step.loss(output, only);
+      },
+      route, step.scale, rule);
+}
+
+std::shared_ptr<Method> read_method(Options& options, const MethodContext& context) {
+  return choose(options, kMethods).read(options, context);
 }
 
 }  // namespace unbraid

@@ -22,13 +22,13 @@ ModalityWeights read_weights(Options& options, const std::string& key, size_t mo
 
 }  // namespace
 
-std::shared_ptr<Method> Route::read(Options& options, const std::vector<std::string>& modalities) {
-  const size_t count = modalities.size();
+std::shared_ptr<Method> Route::read(Options& options, const MethodContext& context) {
+  const size_t count = context.modalities.size();
   const GradientRoute route{
       .multimodal_to_encoder = read_weights(options, "multimodal_to_encoder", count),
       .multimodal_to_fusion = options.number("multimodal_to_fusion", std::nullopt, {.min = 0.0}),
       .unimodal_to_encoder = read_weights(options, "unimodal_to_encoder", count),
-      .unimodal_to_fusion = options.number("unimodal_to_fusion", std::nullopt, {.min = 0.0}),
+      .unimodal_to_fusion = read_weights(options, "unimodal_to_fusion", count),
   };
   try {
     route.check(count);

@@ -16,9 +16,8 @@ class Unimodal : public Method {
     return {modality_};
   }
 
-  static std::shared_ptr<Method> read(Options& options,
-                                      const std::vector<std::string>& modalities) {
-    return std::make_shared<Unimodal>(options.choice("modality", modalities));
+  static std::shared_ptr<Method> read(Options& options, const MethodContext& context) {
+    return std::make_shared<Unimodal>(options.choice("modality", context.modalities));
   }
 
  private:

@@ -62,7 +62,7 @@ bool GradientRoute::has_multimodal_loss() const {
 }
 
 bool GradientRoute::has_unimodal_loss(size_t modality) const {
-  return unimodal_to_encoder[modality] != 0 || unimodal_to_fusion != 0;
+  return unimodal_to_encoder[modality] != 0 || unimodal_to_fusion[modality] != 0;
 }
 
 bool GradientRoute::reaches_encoder(size_t modality) const {
@@ -70,15 +70,15 @@ bool GradientRoute::reaches_encoder(size_t modality) const {
 }
 
 bool GradientRoute::reaches_fusion() const {
-  return multimodal_to_fusion != 0 || unimodal_to_fusion != 0;
+  return multimodal_to_fusion != 0 || unimodal_to_fusion.any();
 }
 
 void GradientRoute::check(size_t modalities) const {
   check_weights("multimodal_to_encoder", multimodal_to_encoder, modalities);
   check_weight("multimodal_to_fusion", multimodal_to_fusion);
   check_weights("unimodal_to_encoder", unimodal_to_encoder, modalities);
-  check_weight("unimodal_to_fusion", unimodal_to_fusion);
-  if (!has_multimodal_loss() && !unimodal_to_encoder.any() && unimodal_to_fusion == 0) {
+  check_weights("unimodal_to_fusion", unimodal_to_fusion, modalities);
+  if (!has_multimodal_loss() && !unimodal_to_encoder.any() && !unimodal_to_fusion.any()) {
     throw std::invalid_argument("[route] expected at least one positive weight, got none");
   }
 }

@@ -35,7 +35,7 @@ class ModalityWeights {
 /// z_m)),
 ///
 ///     d theta_m = multimodal_to_encoder[m] dL/d theta_m + unimodal_to_encoder[m] dL_m/d theta_m
-///     d phi     = multimodal_to_fusion     dL/d phi     + unimodal_to_fusion sum_m dL_m/d phi
+///     d phi     = multimodal_to_fusion     dL/d phi     + sum_m unimodal_to_fusion[m] dL_m/d phi
 ///
 /// for the parameters theta_m of encoder m and phi of the fusion module. A weight of 0 cuts: a part
 /// that no loss reaches keeps undefined gradients.
@@ -43,7 +43,7 @@ struct GradientRoute {
   ModalityWeights multimodal_to_encoder = 1.0;
   double multimodal_to_fusion = 1.0;
   ModalityWeights unimodal_to_encoder = 0.0;
-  double unimodal_to_fusion = 0.0;
+  ModalityWeights unimodal_to_fusion = 0.0;
 
   /// The multimodal loss trains everything.
   static GradientRoute joint();

@@ -3,68 +3,10 @@
 #include <vector>
 
 #include "unbraid/core/autocast.h"
+#include "unbraid/routing/passes.h"
 
 namespace unbraid {
 namespace {
-
-/// While it lives, no gradient reaches the parameters of `module`.
-class CutParameters {
- public:
-  CutParameters(torch::nn::Module& module, bool cut) {
-    if (!cut) {
-      return;
-    }
-    for (torch::Tensor& parameter : module.parameters()) {
-      if (parameter.requires_grad()) {
-        parameter.set_requires_grad(false);
-        cut_.push_back(parameter);
-      }
-    }
-  }
-  ~CutParameters() {
-    for (torch::Tensor& parameter : cut_) {
-      parameter.set_requires_grad(true);
-    }
-  }
-  CutParameters(const CutParameters&) = delete;
-  CutParameters& operator=(const CutParameters&) = delete;
-
- private:
-  std::vector<torch::Tensor> cut_;
-};
-
-/// Puts the buffers of `module` (running statistics) back when it dies. Backward must be over by
-/// then: it may still read them.
-class KeptBuffers {
- public:
-  KeptBuffers(torch::nn::Module& module, bool keep) {
-    if (keep) {
-      buffers_ = module.buffers();
-      for (const torch::Tensor& buffer : buffers_) {
-        saved_.push_back(buffer.detach().clone());
-      }
-    }
-  }
-  ~KeptBuffers() {
-    const torch::NoGradGuard no_grad;
-    for (size_t i = 0; i < buffers_.size(); ++i) {
-      buffers_[i].copy_(saved_[i]);
-    }
-  }
-  KeptBuffers(const KeptBuffers&) = delete;
-  KeptBuffers& operator=(const KeptBuffers&) = delete;
-
- private:
-  std::vector<torch::Tensor> buffers_;
-  std::vector<torch::Tensor> saved_;
-};
-
-/// Backward computes in the types that forward chose, so automatic casting is off meanwhile.
-void backward(const torch::Tensor& output, const torch::Tensor& gradient,
-              const std::vector<torch::Tensor>& targets = {}) {
-  const AutocastGuard as_forward(output.device().type(), false);
-  torch::autograd::backward({output}, {gradient}, false, false, targets);
-}
 
 struct LossPass {
   torch::Tensor output;
@@ -74,15 +16,16 @@ struct LossPass {
 class RoutedStep {
  public:
   RoutedStep(MultimodalModelImpl& model, const Presence& presence, const PresentLossFunction& loss,
-             const GradientRoute& route, double scale)
+             const GradientRoute& route, double scale, const FeatureRule& rule)
       : model_(model),
         presence_(presence),
         loss_(loss),
         route_(route),
         scale_(scale),
+        rule_(rule),
         encoded_(model.size()),
         features_(model.size()),
-        gradients_(model.size()) {
+        gradients_{ModalityTensors(model.size()), ModalityTensors(model.size())} {
     for (const torch::Tensor& parameter : model.fusion().parameters()) {
       if (parameter.requires_grad()) {
         fusion_parameters_.push_back(parameter);
@@ -108,18 +51,21 @@ class RoutedStep {
     }
     if (route_.has_multimodal_loss()) {
       multimodal(result);
-      for (size_t m = 0; m < model_.size(); ++m) {
-        backward_encoder(m);
-      }
+    }
+    if (rule_) {
+      gradients_ = {rule_(features_, result, gradients_), ModalityTensors(model_.size())};
+    }
+    for (size_t m = 0; m < model_.size(); ++m) {
+      backward_encoder(m);
     }
     return result;
   }
 
  private:
-  [[nodiscard]] bool waits(size_t m) const { return route_.multimodal_to_encoder[m] != 0; }
+  [[nodiscard]] bool waits(size_t m) const { return rule_ || route_.multimodal_to_encoder[m] != 0; }
 
   void encode(size_t m, const torch::Tensor& input) {
-    const torch::AutoGradMode mode(route_.reaches_encoder(m));
+    const torch::AutoGradMode mode(rule_ || route_.reaches_encoder(m));
     encoded_[m] = model_.encode(m, input);
     clear_autocast_cache();
     features_[m] = encoded_[m].detach();
@@ -131,24 +77,26 @@ class RoutedStep {
     }
     ModalityTensors features(model_.size());
     features[m] = features_[m];
-    const KeptBuffers kept(model_.fusion(), route_.unimodal_to_fusion == 0);
+    const double weight = route_.unimodal_to_fusion[m];
+    const KeptBuffers kept(model_.fusion(), weight == 0);
     const LossPass pass =
-        backward_fusion(features, m, route_.unimodal_to_fusion, route_.unimodal_to_encoder);
+        backward_fusion(features, m, weight, route_.unimodal_to_encoder, gradients_.unimodal);
     result.output_alone[m] = pass.output;
     result.loss_alone[m] = pass.loss;
   }
 
   void multimodal(RoutedResult& result) {
     const LossPass pass = backward_fusion(features_, std::nullopt, route_.multimodal_to_fusion,
-                                          route_.multimodal_to_encoder);
+                                          route_.multimodal_to_encoder, gradients_.multimodal);
     result.output = pass.output;
     result.loss = pass.loss;
   }
 
   /// Runs the fusion module and the loss on `features` (of modality `only`, or all), adds to the
-  /// fusion's gradients and notes the weighted gradients of the features.
+  /// fusion's gradients and notes the weighted gradients of the features in `arrived`.
   LossPass backward_fusion(const ModalityTensors& features, std::optional<size_t> only,
-                           double fusion_weight, const ModalityWeights& encoder_weights) {
+                           double fusion_weight, const ModalityWeights& encoder_weights,
+                           ModalityTensors& arrived) {
     const CutParameters cut(model_.fusion(), fusion_weight == 0);
     ModalityTensors leaves(features.size());
     std::vector<torch::Tensor> targets;
@@ -169,26 +117,27 @@ class RoutedStep {
     if (loss.requires_grad() && !targets.empty()) {
       // The engine scales the fusion's gradients; those of the small features are scaled after it.
       const double seed = scale_ * (fusion_weight != 0 ? fusion_weight : 1.0);
-      backward(loss, torch::full_like(loss, seed), targets);
+      run_backward(loss, torch::full_like(loss, seed), targets);
       for (size_t m = 0; m < leaves.size(); ++m) {
         if (leaves[m].defined() && leaves[m].grad().defined()) {
-          add_gradient(m, leaves[m].grad(), scale_ * encoder_weights[m] / seed);
+          const double weight = scale_ * encoder_weights[m] / seed;
+          arrived[m] = weight == 1.0 ? leaves[m].grad() : leaves[m].grad() * weight;
         }
       }
     }
     return {output.detach(), loss.detach()};
   }
 
-  void add_gradient(size_t m, const torch::Tensor& gradient, double weight) {
-    const torch::Tensor weighted = weight == 1.0 ? gradient : gradient * weight;
-    gradients_[m] = gradients_[m].defined() ? gradients_[m] + weighted : weighted;
-  }
-
   void backward_encoder(size_t m) {
-    if (gradients_[m].defined()) {
-      backward(encoded_[m], gradients_[m]);
+    torch::Tensor& multimodal = gradients_.multimodal[m];
+    torch::Tensor& unimodal = gradients_.unimodal[m];
+    if (multimodal.defined() || unimodal.defined()) {
+      run_backward(encoded_[m], !multimodal.defined() ? unimodal
+                                : unimodal.defined()  ? unimodal + multimodal
+                                                      : multimodal);
     }
-    gradients_[m] = torch::Tensor();
+    multimodal = torch::Tensor();
+    unimodal = torch::Tensor();
     encoded_[m] = torch::Tensor();
   }
 
@@ -197,10 +146,11 @@ class RoutedStep {
   const PresentLossFunction& loss_;
   const GradientRoute& route_;
   double scale_;
+  const FeatureRule& rule_;
   std::vector<torch::Tensor> fusion_parameters_;
   ModalityTensors encoded_;   // with their graph, until their backward pass
   ModalityTensors features_;  // without
-  ModalityTensors gradients_;
+  FeatureGradients gradients_;
 };
 
 }  // namespace
@@ -215,11 +165,11 @@ RoutedResult routed_backward(MultimodalModelImpl& model, const ModalityTensors& 
 
 RoutedResult routed_backward(MultimodalModelImpl& model, const ModalityTensors& inputs,
                              const Presence& presence, const PresentLossFunction& loss,
-                             const GradientRoute& route, double scale) {
+                             const GradientRoute& route, double scale, const FeatureRule& rule) {
   route.check(model.size());
   TORCH_CHECK(inputs.size() == model.size(), "[routed_backward] expected ", model.size(),
               " inputs, got ", inputs.size());
-  return RoutedStep(model, presence, loss, route, scale).run(inputs);
+  return RoutedStep(model, presence, loss, route, scale, rule).run(inputs);
 }
 
 }  // namespace unbraid

@@ -27,6 +27,20 @@ struct RoutedResult {
   ModalityTensors loss_alone;    // by modality, scalars
 };
 
+/// What arrived at the features, weighted by the route: [B_m, …] by modality, undefined where a
+/// loss does not reach one.
+struct FeatureGradients {
+  ModalityTensors multimodal;
+  ModalityTensors unimodal;
+};
+
+/// Says, once the fusion module has run backward, which gradient each encoder gets at its feature
+/// (undefined: none), where the sum of both that a route prescribes is not what a method wants. It
+/// sees the features [B_m, …] and what the pass computed so far.
+using FeatureRule =
+    std::function<ModalityTensors(const ModalityTensors& features, const RoutedResult& result,
+                                  const FeatureGradients& gradients)>;
+
 /// Forward and backward for one batch: adds to the gradients of `model` exactly what `route` says,
 /// times `scale` (for gradient accumulation), and leaves undefined the gradients of what no loss
 /// reaches. Equal to backpropagating each loss in full and picking the parts afterwards, but
@@ -43,9 +57,11 @@ RoutedResult routed_backward(MultimodalModelImpl& model, const ModalityTensors& 
 
 /// The same for samples of which some lack a modality: `inputs[m]` holds those that have m, as
 /// `presence` says. An absent modality adds no unimodal loss for its sample: the unimodal loss is
-/// that of the samples which have the modality.
+/// that of the samples which have the modality. With a `rule` every encoder waits for it, so that
+/// their graphs are alive together.
 RoutedResult routed_backward(MultimodalModelImpl& model, const ModalityTensors& inputs,
                              const Presence& presence, const PresentLossFunction& loss,
-                             const GradientRoute& route, double scale = 1.0);
+                             const GradientRoute& route, double scale = 1.0,
+                             const FeatureRule& rule = {});
 
 }  // namespace unbraid

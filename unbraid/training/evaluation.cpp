@@ -117,17 +117,22 @@ std::vector<SkippedSample> for_each_encoded(
     MultimodalModelImpl& model, const std::shared_ptr<const DataSet>& data,
     const TrainingSettings& settings,
     const std::function<void(const Batch& batch, const ModalityTensors& features)>& use,
-    const std::vector<bool>& absent) {
+    const std::vector<bool>& absent, EncodedBatches batches) {
   const torch::NoGradGuard no_grad;
   const AutocastGuard precision(settings.device.type(), settings.bf16);
   model.eval();
   Loader loader(data, {.batch_size = settings.batch_size,
                        .workers = settings.workers,
+                       .shuffle = batches.most > 0,
                        .skip_damaged = settings.skip_damaged,
                        .seed = settings.seed});
-  loader.start(0);
+  loader.start(batches.shuffled_by);
   std::vector<SkippedSample> skipped;
-  while (auto next = loader.next()) {
+  for (size_t i = 0; batches.most == 0 || i < batches.most; ++i) {
+    auto next = loader.next();
+    if (!next) {
+      break;
+    }
     throw_if_stopped();
     skipped.insert(skipped.end(), next->skipped.begin(), next->skipped.end());
     if (next->size() == 0) {

@@ -54,13 +54,19 @@ std::vector<SubsetScores> evaluate_subsets(MultimodalModelImpl& model, const Tas
                                            const std::shared_ptr<const DataSet>& data,
                                            const TrainingSettings& settings);
 
+/// Which batches are encoded.
+struct EncodedBatches {
+  size_t most = 0;           // 0: all, in order
+  uint64_t shuffled_by = 0;  // the epoch whose order is taken where there is a `most`
+};
+
 /// Batches of `data` with their features, in order, as `evaluate` reads them. Returns the samples
 /// that cannot be read.
 std::vector<SkippedSample> for_each_encoded(
     MultimodalModelImpl& model, const std::shared_ptr<const DataSet>& data,
     const TrainingSettings& settings,
     const std::function<void(const Batch& batch, const ModalityTensors& features)>& use,
-    const std::vector<bool>& absent = {});
+    const std::vector<bool>& absent = {}, EncodedBatches batches = {});
 
 /// Moves a batch to `device`.
 Batch to_device(Batch batch, torch::Device device);

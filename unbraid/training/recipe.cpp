@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cctype>
 #include <filesystem>
+#include <stdexcept>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -142,6 +143,12 @@ void read_train(Options& options, Recipe& recipe) {
   settings.ema = options.number("ema", settings.ema, {.min = 0, .max = 0.999999});
   if (options.has("freeze")) {
     recipe.freeze = options.texts("freeze");
+  }
+  if (settings.accumulate > 1 && !recipe.method->accumulates()) {
+    throw options.error("accumulate",
+                        fmt::format("expected 1 with the method {}, which changes the "
+                                    "gradients of each batch, got {}",
+                                    recipe.method->name(), settings.accumulate));
   }
   recipe.init = options.path("init", "");
   for (const ModalityRecipe& modality : recipe.modalities) {
@@ -321,11 +328,17 @@ Recipe parse_recipe(const std::string& text, const std::string& name,
   recipe.task = read_section(root, "task", read_task);
   check_still(Options(root_value).table("modalities"), *recipe.task);
   const auto all = recipe.modality_names();
-  recipe.method =
-      read_section(root, "method", [&](Options& options) { return read_method(options, all); });
+  recipe.method = read_section(root, "method", [&](Options& options) {
+    return read_method(options, {all, recipe.task.get()});
+  });
   const auto kept = recipe.method->modalities(all);
   recipe.fusion = read_section(root, "fusion", [&](Options& options) {
     auto fusion = read_fusion(options);
+    try {
+      fusion = recipe.method->fusion(options.text("type"), fusion);
+    } catch (const std::invalid_argument& problem) {
+      throw options.error("type", problem.what());
+    }
     if (kept.size() > 1 && options.text("type") == "gated") {
       check_released(options, options.boolean("released", false), *recipe.method);
     }

@@ -27,6 +27,7 @@ using nlohmann::json;
 constexpr uint64_t kMaxTextBytes = uint64_t{1} << 30;
 constexpr const char* kModel = "model.safetensors";
 constexpr const char* kTrained = "trained.safetensors";  // beside an average
+constexpr const char* kMethod = "method.safetensors";    // of methods that remember something
 
 std::string hash_of(const std::string& text) {
   return fmt::format("{:016x}", XXH3_64bits(text.data(), text.size()));
@@ -44,7 +45,6 @@ json to_json(const RunState& state, const std::string& recipe) {
           {"step", state.step},
           {"loader", {{"epoch", state.epoch + 1}, {"batch", 0}}},
           {"schedule", {{"step", state.step}}},
-          {"method", json::object()},
           {"rng", "a function of (seed, epoch, sample, purpose)"},
           {"best_epoch", state.best_epoch},
           {"best_value", state.best_value},
@@ -150,6 +150,9 @@ void RunDirectory::save(const std::string& name, const torch::nn::Module& model,
       write_safetensors((staging / kTrained).string(), weights_of(model));
     }
     write_safetensors((staging / "optimizer.safetensors").string(), optimizer.state());
+    if (!state.method.empty()) {
+      write_safetensors((staging / kMethod).string(), state.method);
+    }
     write_file_durably(staging / "state.json", to_json(state, recipe_).dump(2) + "\n");
   });
 }
@@ -157,7 +160,10 @@ void RunDirectory::save(const std::string& name, const torch::nn::Module& model,
 RunState RunDirectory::load(const std::string& name, torch::nn::Module& model, Optimizer* optimizer,
                             WeightAverage* average) const {
   const fs::path checkpoint = find_valid_directory(path_ / "checkpoints" / name);
-  const RunState state = state_from(checkpoint / "state.json", recipe_);
+  RunState state = state_from(checkpoint / "state.json", recipe_);
+  if (is_there(checkpoint / kMethod)) {
+    state.method = read_safetensors((checkpoint / kMethod).string()).tensors;
+  }
   if (average != nullptr) {
     load_weights(average->weights(), (checkpoint / kModel).string());
   }

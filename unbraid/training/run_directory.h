@@ -6,6 +6,7 @@
 #include <nlohmann/json_fwd.hpp>
 
 #include "unbraid/core/durable_file.h"
+#include "unbraid/core/safetensors.h"
 #include "unbraid/core/torch.h"
 #include "unbraid/training/optimizer.h"
 #include "unbraid/training/weight_average.h"
@@ -18,6 +19,7 @@ struct RunState {
   int64_t step = 0;   // optimizer steps taken
   int64_t best_epoch = 0;
   double best_value = 0;  // of the metric that selects, on val; NaN: it has none
+  NamedTensors method;    // what the method remembers
 };
 
 /// The folder of one run: recipe.toml, metrics.jsonl, summary.json, log.txt and checkpoints/last

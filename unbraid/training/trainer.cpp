@@ -14,7 +14,6 @@
 #include "unbraid/core/random.h"
 #include "unbraid/core/stop.h"
 #include "unbraid/data/loader.h"
-#include "unbraid/routing/routed_backward.h"
 #include "unbraid/training/freezing.h"
 #include "unbraid/training/quarantine.h"
 #include "unbraid/training/weight_average.h"
@@ -150,6 +149,7 @@ class Training {
     }
     if (resume && directory_.has("last")) {
       state_ = directory_.load("last", model_, &optimizer_, average_.get());
+      parts_.method->load_state(state_.method);
       directory_.forget_metrics_after(state_.epoch);
     } else {
       save("last");
@@ -193,6 +193,7 @@ class Training {
   }
 
   void save(const std::string& name) {
+    state_.method = parts_.method->state();
     directory_.save(name, model_, optimizer_, state_, average_.get());
   }
 
@@ -220,6 +221,9 @@ class Training {
     state_.epoch = record.epoch;
     record.best = state_.best_epoch == 0 || record.val.fused.better_than(state_.best_value);
     json train_line = means.to_json(model_);
+    if (const auto choices = parts_.method->choices(); !choices.empty()) {
+      train_line["method"] = choices;
+    }
     train_line.update({{"epoch", record.epoch},
                        {"split", "train"},
                        {"lr", lr_},
@@ -238,7 +242,21 @@ class Training {
     }
   }
 
+  void begin_epoch() {
+    parts_.method->begin_epoch(
+        {.model = model_,
+         .seed = settings_.seed,
+         .epoch = state_.epoch + 1,
+         .count = static_cast<int64_t>(loader_.batches()),
+         .for_each_encoded = [this](const FeaturePass& pass, const auto& use) {
+           for_each_encoded(
+               model_, pass.of_val ? parts_.val : parts_.train, settings_, use, {},
+               {.most = pass.batches, .shuffled_by = static_cast<uint64_t>(state_.epoch)});
+         }});
+  }
+
   void train_epoch(EpochMeans& means) {
+    begin_epoch();
     train_unfrozen(model_);
     // Layers that draw numbers of their own (dropout) draw the same ones when an epoch is run
     // again.
@@ -255,7 +273,7 @@ class Training {
       quarantine_.add("train", batch->skipped, samples_of(*parts_.train));
       const double loss = batch->size() == 0
                               ? means.loss()
-                              : backward(to_device(std::move(*batch), settings_.device),
+                              : backward(to_device(std::move(*batch), settings_.device), i,
                                          1.0 / static_cast<double>(share), means);
       if (i + 1 == first_of_step + share) {
         update(means);
@@ -267,24 +285,27 @@ class Training {
     }
   }
 
-  double backward(const Batch& batch, double scale, EpochMeans& means) {
+  double backward(const Batch& batch, size_t index, double scale, EpochMeans& means) {
     const AutocastGuard precision(settings_.device.type(), settings_.bf16);
-    const RoutedResult result = routed_backward(
-        model_, batch.inputs, batch.presence,
-        [&](const torch::Tensor& output, std::optional<size_t> only) {
-          return parts_.task->loss(output,
-                                   only ? batch.presence.pack(batch.target, *only) : batch.target);
-        },
-        parts_.method->route(), scale);
+    const RoutedResult result =
+        parts_.method->backward({.model = model_,
+                                 .batch = batch,
+                                 .task = *parts_.task,
+                                 .scale = scale,
+                                 .seed = settings_.seed,
+                                 .epoch = state_.epoch + 1,
+                                 .index = static_cast<int64_t>(index),
+                                 .count = static_cast<int64_t>(loader_.batches()),
+                                 .update = [&] { optimizer_step(means); }});
     check_finite(result.loss, "the loss", batch);
-    for (size_t m = 0; m < model_.size(); ++m) {
+    for (size_t m = 0; m < result.loss_alone.size(); ++m) {
       check_finite(result.loss_alone[m], "the unimodal loss of " + model_.name(m), batch);
     }
     means.add(result, batch.size());
     return result.loss.defined() ? result.loss.item<double>() : means.loss();
   }
 
-  void update(EpochMeans& means) {
+  void optimizer_step(EpochMeans& means) {
     const auto norms = gradient_norms(model_);
     means.add_norms(norms);
     const double norm = norms.at("");
@@ -295,6 +316,10 @@ class Training {
                         settings_.epochs);
     optimizer_.step(lr_, clip_factor(norm, settings_.clip_norm));
     optimizer_.zero_grad();
+  }
+
+  void update(EpochMeans& means) {
+    optimizer_step(means);
     ++state_.step;
     if (average_ != nullptr) {
       average_->update(state_.step);
