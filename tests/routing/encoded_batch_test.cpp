@@ -11,10 +11,10 @@ using namespace unbraid::testing;  // NOLINT(google-build-using-namespace)
 
 TEST(EncodedBatch, GivesEncodersTheGradientsOfAnyLoss) {
   const auto inputs = make_inputs(2);
-  const MultimodalModel reference = make_model("gated", 2);
+  MultimodalModel reference = make_model("gated", 2);
   cross_entropy(reference->forward(inputs)).backward();
   const auto expected = gradients_of(*reference);
-  const MultimodalModel model = make_model("gated", 2);
+  MultimodalModel model = make_model("gated", 2);
   EncodedBatch encoded(*model, inputs);
   cross_entropy(model->fuse(encoded.features())).backward();
   encoded.backward({1.0, 0.25});
@@ -25,7 +25,7 @@ TEST(EncodedBatch, GivesEncodersTheGradientsOfAnyLoss) {
 }
 
 TEST(EncodedBatch, LeavesAloneWhatNoGradientReachedOrIsFrozen) {
-  const MultimodalModel model = make_model("sum", 2);
+  MultimodalModel model = make_model("sum", 2);
   for (torch::Tensor& parameter : model->encoder(1).parameters()) {
     parameter.set_requires_grad(false);
   }
@@ -40,13 +40,13 @@ TEST(EncodedBatch, LeavesAloneWhatNoGradientReachedOrIsFrozen) {
 
 TEST(EncodedBatch, GradientsOfParametersAddNothingToTheirOwn) {
   const auto inputs = make_inputs(2);
-  const MultimodalModel model = make_model("sum", 2);
+  MultimodalModel model = make_model("sum", 2);
   const EncodedBatch encoded(*model, inputs);
   const torch::Tensor loss = cross_entropy(model->fuse(encoded.features()));
   const torch::Tensor arrived = torch::autograd::grad({loss}, {encoded.features()[0]})[0];
   const auto found = encoded.parameter_gradients(0, arrived);
   const auto again = encoded.parameter_gradients(0, 2 * arrived);
-  const MultimodalModel reference = make_model("sum", 2);
+  MultimodalModel reference = make_model("sum", 2);
   cross_entropy(reference->forward(inputs)).backward();
   const auto expected = reference->encoder(0).parameters();
   ASSERT_EQ(found.size(), expected.size());

@@ -52,9 +52,9 @@ TEST(RoutedBackward, EqualsTheNaiveComputationForEveryFusionAndRoute) {
 TEST(RoutedBackward, ARuleDecidesWhatEncodersGet) {
   const auto inputs = make_inputs(2);
   const GradientRoute route{0.5, 1.0, 2.0, 0.0};
-  const MultimodalModel unruled = make_model("gated", 2);
+  MultimodalModel unruled = make_model("gated", 2);
   routed_backward(*unruled, inputs, cross_entropy, route);
-  const MultimodalModel model = make_model("gated", 2);
+  MultimodalModel model = make_model("gated", 2);
   const auto result = routed_backward(
       *model, inputs, Presence(),
       [](const torch::Tensor& output, std::optional<size_t>) { return cross_entropy(output); },
