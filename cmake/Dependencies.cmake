@@ -15,6 +15,7 @@ pkg_check_modules(ZIP REQUIRED IMPORTED_TARGET libzip)
 pkg_check_modules(EXIF REQUIRED IMPORTED_TARGET libexif)
 pkg_check_modules(ICU REQUIRED IMPORTED_TARGET icu-uc)
 find_package(tomlplusplus REQUIRED)
+find_package(Boost REQUIRED)  # headers: Student's t distribution
 
 # FFmpeg 5.1 or later, for video files and for sound that libsndfile does not read.
 option(UNBRAID_WITH_FFMPEG "Read video files and their sound tracks with FFmpeg" ON)

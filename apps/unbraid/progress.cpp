@@ -12,7 +12,6 @@ namespace unbraid {
 namespace {
 
 constexpr auto kRedraw = std::chrono::milliseconds(100);
-constexpr const char* kClearLine = "\r\033[K";
 
 }  // namespace
 

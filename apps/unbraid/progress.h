@@ -32,6 +32,9 @@ class Progress : public TrainingObserver {
 /// Recipe::open_manifest.
 void show_generation(size_t done, size_t total);
 
+/// Puts the cursor of a terminal on an empty line.
+constexpr const char* kClearLine = "\r\033[K";
+
 /// Whether standard error is a terminal.
 bool on_terminal();
 

@@ -117,6 +117,19 @@ void check_model(MultimodalModelImpl& model, const Recipe& recipe, const Sample&
   }
 }
 
+/// The first line of a resolved recipe that is not the same in another one, with its table.
+std::string first_difference(const std::string& recipe, const std::string& other) {
+  std::istringstream lines(recipe);
+  std::istringstream others(other);
+  std::string line;
+  std::string same;
+  std::string table;
+  while (std::getline(lines, line) && std::getline(others, same) && line == same) {
+    table = line.starts_with('[') ? line + " " : table;
+  }
+  return fmt::format("{}{}, not {}", table, same, line);
+}
+
 }  // namespace
 
 std::shared_ptr<ManifestDataSet> open_required_split(
@@ -176,7 +189,8 @@ OpenedParts open_parts(const Recipe& recipe, const std::shared_ptr<TensorCache>&
                       .method = recipe.method,
                       .train = train,
                       .val = val,
-                      .test = test};
+                      .test = test,
+                      .data_hash = manifest->hash};
   check_model(*parts.model, recipe, first, false);
   if (single) {
     check_model(*recipe.build_model(), recipe, first, true);
@@ -191,6 +205,16 @@ OpenedParts open_parts(const Recipe& recipe, const std::shared_ptr<TensorCache>&
     notes = recipe.load_initial_weights(*parts.model);
   }
   return {parts, notes};
+}
+
+void expect_started_with(const Recipe& recipe, const std::filesystem::path& folder) {
+  const std::string started = RunDirectory::open(folder).recipe();
+  if (started != recipe.resolved) {
+    throw RecipeError(fmt::format(
+        "{}: differs from the recipe that {} was started with ({}); resume with "
+        "{}/recipe.toml, or name another --out",
+        recipe.name, folder.string(), first_difference(recipe.resolved, started), folder.string()));
+  }
 }
 
 std::string format_cache(const Recipe& recipe, const std::shared_ptr<TensorCache>& cache) {

@@ -29,6 +29,9 @@ struct OpenedParts {
 /// null.
 OpenedParts open_parts(const Recipe& recipe, const std::shared_ptr<TensorCache>& cache, bool fresh);
 
+/// Throws RecipeError unless the run in `folder` was started with this recipe.
+void expect_started_with(const Recipe& recipe, const std::filesystem::path& folder);
+
 /// What a run had from its cache, for a person; empty without one.
 std::string format_cache(const Recipe& recipe, const std::shared_ptr<TensorCache>& cache);
 

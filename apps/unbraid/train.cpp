@@ -16,6 +16,7 @@ struct TrainArguments {
   std::vector<std::string> overrides;
   std::string out;
   bool resume = false;
+  bool no_test = false;
 };
 
 std::filesystem::path folder_of_run(const TrainArguments& arguments, const Recipe& recipe) {
@@ -32,34 +33,20 @@ std::filesystem::path folder_of_run(const TrainArguments& arguments, const Recip
                                         recipe.settings.seed);
 }
 
-/// The first line of a resolved recipe that is not the same in another one, with its table.
-std::string first_difference(const std::string& recipe, const std::string& other) {
-  std::istringstream lines(recipe);
-  std::istringstream others(other);
-  std::string line;
-  std::string same;
-  std::string table;
-  while (std::getline(lines, line) && std::getline(others, same) && line == same) {
-    table = line.starts_with('[') ? line + " " : table;
-  }
-  return fmt::format("{}{}, not {}", table, same, line);
-}
-
 void run(const TrainArguments& arguments) {
   const Recipe recipe = read_sized_recipe(arguments.recipe, arguments.overrides);
   const std::filesystem::path out = folder_of_run(arguments, recipe);
   const bool resume = arguments.resume && RunDirectory::holds_run(out);
   if (!resume) {
     RunDirectory::check_free(out);
-  } else if (const std::string started = RunDirectory::open(out).recipe();
-             started != recipe.resolved) {
-    throw RecipeError(fmt::format(
-        "{}: differs from the recipe that {} was started with ({}); resume with "
-        "{}/recipe.toml, or name another --out",
-        arguments.recipe, out.string(), first_difference(recipe.resolved, started), out.string()));
+  } else {
+    expect_started_with(recipe, out);
   }
   const auto cache = recipe.open_cache();
-  const OpenedParts parts = open_parts(recipe, cache, !resume);
+  OpenedParts parts = open_parts(recipe, cache, !resume);
+  if (arguments.no_test) {
+    parts.parts.test = nullptr;
+  }
   RunDirectory directory =
       resume ? RunDirectory::open(out) : RunDirectory::create(out, recipe.resolved);
   const TrainingResult result = run_recipe(recipe, parts, directory, resume, recipe.method->name());
@@ -69,7 +56,8 @@ void run(const TrainArguments& arguments) {
     report += fmt::format("test, {} samples\n{}", result.test.samples,
                           format_evaluation(result.test, recipe));
   } else {
-    report += "no test rows in the manifest: no metrics beside those on val\n";
+    report += arguments.no_test ? "the test split was left alone: no metrics beside those on val\n"
+                                : "no test rows in the manifest: no metrics beside those on val\n";
   }
   if (std::filesystem::exists(directory.path() / "quarantine.csv")) {
     report += fmt::format("some samples cannot be read and were skipped: {}/quarantine.csv\n",
@@ -92,6 +80,8 @@ void add_train(CLI::App& app) {
           "folder of a run's own recipe.toml");
   command->add_flag("--resume", arguments->resume,
                     "Continue from the last finished epoch, or start when there is none");
+  command->add_flag("--no-test", arguments->no_test,
+                    "Leave the test split alone, as when settings are still being chosen");
   command->callback([arguments] { run(*arguments); });
 }
 

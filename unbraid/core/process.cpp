@@ -109,6 +109,23 @@ int available_cores() {
   return std::max(1, quota > 0 ? std::min(quota, cores) : cores);
 }
 
+std::string proc_value(const fs::path& path, std::string_view key) {
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line);) {
+    const size_t colon = line.find(':');
+    if (line.starts_with(key) && colon != std::string::npos) {
+      const size_t start = line.find_first_not_of(" \t", colon + 1);
+      return start == std::string::npos ? "" : line.substr(start);
+    }
+  }
+  return "";
+}
+
+std::string processor_name() {
+  const std::string name = proc_value("/proc/cpuinfo", "model name");
+  return name.empty() ? "unknown" : name;
+}
+
 int default_threads() {
   const char* const wish = std::getenv("OMP_NUM_THREADS");
   const int threads = wish == nullptr ? 0 : std::atoi(wish);

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <string>
+#include <string_view>
 
 namespace unbraid {
 
@@ -16,6 +17,12 @@ void tune_process();
 /// The cores that this process may use, by its affinity mask and the quota of its control group (v1
 /// or v2), a part of a core counting as one. At least 1.
 int available_cores();
+
+/// What stands after "key:" in the first such line of a file of /proc; empty if there is none.
+std::string proc_value(const std::filesystem::path& path, std::string_view key);
+
+/// The processor's name as the system gives it; "unknown" where it does not.
+std::string processor_name();
 
 /// Threads for the arithmetic: OMP_NUM_THREADS if that is a positive number, else
 /// available_cores().

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include <fmt/format.h>
+#include <xxhash.h>
 #include <fmt/ranges.h>
 
 #include "unbraid/core/error.h"
@@ -160,7 +161,10 @@ Manifest Manifest::read(const std::string& path, const std::vector<std::string>&
 
 Manifest Manifest::parse(std::string content, const std::string& path,
                          const std::vector<std::string>& modalities) {
-  return parse_rows(std::move(content), path, modalities, true);
+  const uint64_t hash = XXH3_64bits(content.data(), content.size());
+  Manifest manifest = parse_rows(std::move(content), path, modalities, true);
+  manifest.hash = fmt::format("{:016x}", hash);
+  return manifest;
 }
 
 Manifest Manifest::read_unlabelled(const std::string& path,

@@ -27,6 +27,7 @@ struct ManifestRow {
 struct Manifest {
   std::string path;
   std::vector<ManifestRow> rows;
+  std::string hash = {};  // of the whole file, whichever columns were read
 
   /// Reads the columns of `modalities`; others and blank lines are ignored. Throws DataError naming
   /// file and line ("manifest.csv:17: …") for anything malformed: a missing or repeated column, a

@@ -39,19 +39,6 @@ bool contains(std::string_view text, std::string_view part) {
   return text.find(part) != std::string_view::npos;
 }
 
-// What stands after "key:" in the first such line of a file of /proc; empty if there is none.
-std::string proc_value(const fs::path& path, std::string_view key) {
-  std::ifstream file(path);
-  for (std::string line; std::getline(file, line);) {
-    const size_t colon = line.find(':');
-    if (line.starts_with(key) && colon != std::string::npos) {
-      const size_t start = line.find_first_not_of(" \t", colon + 1);
-      return start == std::string::npos ? "" : line.substr(start);
-    }
-  }
-  return "";
-}
-
 bool has_flag(const std::string& flags, std::string_view flag) {
   std::istringstream words(flags);
   for (std::string word; words >> word;) {

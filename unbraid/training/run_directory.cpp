@@ -82,6 +82,8 @@ bool RunDirectory::holds_run(const fs::path& path) {
   return is_there(path / "recipe.toml") && was_ever_written(path / "checkpoints" / "last");
 }
 
+std::string RunDirectory::recipe_hash() const { return hash_of(recipe_); }
+
 bool RunDirectory::has(const std::string& name) const {
   return was_ever_written(path_ / "checkpoints" / name);
 }

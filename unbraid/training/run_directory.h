@@ -45,6 +45,8 @@ class RunDirectory {
   /// The resolved recipe of the run, as it was when this was opened.
   [[nodiscard]] const std::string& recipe() const { return recipe_; }
 
+  [[nodiscard]] std::string recipe_hash() const;
+
   /// Whether checkpoint `name` was ever saved.
   [[nodiscard]] bool has(const std::string& name) const;
   [[nodiscard]] bool has_summary() const;

@@ -358,7 +358,16 @@ class Training {
                  {"epochs", settings_.epochs},
                  {"best_epoch", best.epoch},
                  {"best_by", parts_.task->metrics()->values().front().first},
-                 {"best_val", best.best_value}};
+                 {"best_is", parts_.task->metrics()->smaller_is_better() ? "smallest" : "largest"},
+                 {"best_val", best.best_value},
+                 {"data_hash", parts_.data_hash},
+                 {"recipe_hash", directory_.recipe_hash()},
+                 {"versions", {{"unbraid", UNBRAID_VERSION}, {"libtorch", TORCH_VERSION}}},
+                 {"machine",
+                  {{"processor", processor_name()},
+                   {"cores", available_cores()},
+                   {"threads", at::get_num_threads()},
+                   {"device", settings_.device.str()}}}};
     if (parts_.test != nullptr) {
       result.test = scored("test", parts_.test);
       append_evaluation(best.epoch, "test", result.test);

@@ -21,6 +21,7 @@ struct TrainingParts {
   std::shared_ptr<const DataSet> train;
   std::shared_ptr<const DataSet> val;
   std::shared_ptr<const DataSet> test;  // may be null
+  std::string data_hash = {};           // of what the splits were read from, for the summary
 };
 
 /// One epoch of training, and how the model does on val after it.

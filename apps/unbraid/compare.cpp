@@ -1,0 +1,333 @@
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <iostream>
+#include <memory>
+#include <set>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "apps/unbraid/commands.h"
+#include "apps/unbraid/progress.h"
+#include "apps/unbraid/run_queue.h"
+#include "apps/unbraid/run_recipe.h"
+#include "unbraid/analysis/comparison.h"
+#include "unbraid/core/durable_file.h"
+#include "unbraid/core/process.h"
+
+namespace unbraid {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct CompareArguments {
+  std::string recipe;
+  std::vector<std::string> methods{"joint", "auxiliary", "dgl"};
+  int seeds = 5;
+  std::vector<std::string> tuned;
+  std::vector<std::string> overrides;
+  std::string out;
+  int jobs = 0;
+};
+
+/// A method of the comparison, or a modality trained alone.
+struct Contender {
+  std::string label;
+  std::string folder;
+  std::vector<std::string> overrides;
+};
+
+/// The values to try for a recipe's key.
+struct TunedKey {
+  std::string key;
+  std::vector<std::string> values;
+};
+
+std::vector<Contender> contenders_of(const CompareArguments& arguments, const Recipe& recipe) {
+  std::vector<Contender> contenders;
+  if (recipe.modalities.size() > 1) {
+    for (const std::string& modality : recipe.modality_names()) {
+      contenders.push_back(
+          {modality + " alone",
+           "alone-" + modality,
+           {fmt::format("method={{ type = \"unimodal\", modality = \"{}\" }}", modality)}});
+    }
+  }
+  for (const std::string& method : arguments.methods) {
+    if (std::any_of(contenders.begin(), contenders.end(),
+                    [&](const Contender& one) { return one.label == method; })) {
+      throw Error(ExitCode::kUsage,
+                  fmt::format("--methods: expected each once, got {} twice", method));
+    }
+    // The recipe's own table has the keys that its method was given.
+    contenders.push_back({method, method, {}});
+    if (method != recipe.method->name()) {
+      contenders.back().overrides.push_back(fmt::format("method={{ type = \"{}\" }}", method));
+    }
+  }
+  return contenders;
+}
+
+std::vector<TunedKey> read_tuned(const std::vector<std::string>& given) {
+  std::vector<TunedKey> tuned;
+  for (const std::string& text : given) {
+    const size_t equals = text.find('=');
+    TunedKey one{text.substr(0, equals), {}};
+    if (equals != std::string::npos) {
+      for (size_t at = equals; at != std::string::npos;) {
+        const size_t next = text.find(',', at + 1);
+        one.values.push_back(text.substr(at + 1, next - at - 1));
+        at = next;
+      }
+    }
+    if (one.key.empty() || one.values.size() < 2 ||
+        std::find(one.values.begin(), one.values.end(), "") != one.values.end()) {
+      throw Error(ExitCode::kUsage,
+                  fmt::format("--tune {}: expected KEY=a,b,… with two values or more", text));
+    }
+    tuned.push_back(std::move(one));
+  }
+  return tuned;
+}
+
+/// Every combination of the values, as overrides.
+std::vector<std::vector<std::string>> candidates_of(const std::vector<TunedKey>& tuned) {
+  std::vector<std::vector<std::string>> candidates{{}};
+  for (const TunedKey& one : tuned) {
+    std::vector<std::vector<std::string>> longer;
+    for (const auto& candidate : candidates) {
+      for (const std::string& value : one.values) {
+        longer.push_back(candidate);
+        longer.back().push_back(fmt::format("{}={}", one.key, value));
+      }
+    }
+    candidates = std::move(longer);
+  }
+  return candidates;
+}
+
+class Comparing {
+ public:
+  explicit Comparing(const CompareArguments& arguments)
+      : arguments_(arguments),
+        out_(arguments.out.empty()
+                 ? fs::path("runs") / ("compare-" + fs::path(arguments.recipe).stem().string())
+                 : fs::path(arguments.out)),
+        tuned_(read_tuned(arguments.tuned)),
+        shared_(arguments.overrides) {
+    const Recipe recipe = read_sized_recipe(arguments.recipe, arguments.overrides);
+    if (recipe.cache.empty()) {  // what is decoded once serves every run
+      shared_.push_back(fmt::format("data.cache=\"{}\"", fs::absolute(out_ / "decoded").string()));
+    }
+    contenders_ = contenders_of(arguments, recipe);
+    modalities_ = recipe.modality_names();
+    recipe.open_manifest(show_generation);  // generates an embedded data set before its users start
+    const int cores = available_cores();
+    jobs_ = arguments.jobs > 0 ? arguments.jobs : recipe.settings.device.is_cuda() ? 1 : cores;
+    threads_ = std::max(1, cores / jobs_);
+  }
+
+  void run() {
+    check_recipes();
+    tune();
+    std::vector<QueuedRun> queue;
+    std::vector<std::pair<fs::path, std::string>> folders;
+    for (int seed = 0; seed < arguments_.seeds; ++seed) {
+      for (const Contender& contender : contenders_) {
+        const fs::path folder = out_ / fmt::format("{}-seed{}", contender.folder, seed);
+        folders.emplace_back(folder, contender.label);
+        enqueue(queue, fmt::format("{}, seed {}", contender.label, seed), folder,
+                overrides_of(contender, seed), {});
+      }
+    }
+    const auto failures = work(queue, folders.size());
+    report(folders);
+    expect_none(failures);
+  }
+
+ private:
+  [[nodiscard]] std::vector<std::string> overrides_of(const Contender& contender, int seed) const {
+    std::vector<std::string> overrides = shared_;
+    overrides.push_back(fmt::format("seed={}", seed));
+    overrides.insert(overrides.end(), contender.overrides.begin(), contender.overrides.end());
+    return overrides;
+  }
+
+  /// Before anything runs, every recipe is read, so that a wrong name costs nobody a night.
+  void check_recipes() const {
+    for (const Contender& contender : contenders_) {
+      for (const auto& candidate : candidates_of(tuned_)) {
+        auto overrides = overrides_of(contender, 0);
+        overrides.insert(overrides.end(), candidate.begin(), candidate.end());
+        read_recipe(arguments_.recipe, overrides);
+      }
+    }
+  }
+
+  /// Adds the run unless it is finished.
+  void enqueue(std::vector<QueuedRun>& queue, const std::string& title, const fs::path& folder,
+               const std::vector<std::string>& overrides,
+               const std::vector<std::string>& more) const {
+    if (RunDirectory::holds_run(folder)) {
+      expect_started_with(read_sized_recipe(arguments_.recipe, overrides), folder);
+      if (RunDirectory::open(folder).has_summary()) {
+        return;
+      }
+    }
+    QueuedRun run{title, {"train", arguments_.recipe, "--out", folder.string(), "--resume"}};
+    for (const std::string& override : overrides) {
+      run.arguments.insert(run.arguments.end(), {"--set", override});
+    }
+    run.arguments.insert(run.arguments.end(), more.begin(), more.end());
+    queue.push_back(std::move(run));
+  }
+
+  [[nodiscard]] std::vector<FailedRun> work(const std::vector<QueuedRun>& queue, size_t all) const {
+    if (queue.size() < all) {
+      std::cerr << fmt::format("{} of {} runs are finished already", all - queue.size(), all)
+                << std::endl;
+    }
+    return do_runs(queue, jobs_, threads_);
+  }
+
+  /// Gives each contender the candidate that is best on val with the first seed: as many trials for
+  /// each. Test is not looked at.
+  void tune() {
+    if (tuned_.empty()) {
+      return;
+    }
+    const auto candidates = candidates_of(tuned_);
+    const auto folder_of = [&](const Contender& contender,
+                               const std::vector<std::string>& candidate) {
+      std::string name = fmt::format("{}-{}", contender.folder, fmt::join(candidate, "-"));
+      std::replace(name.begin(), name.end(), '/', '_');
+      return out_ / "tuning" / name;
+    };
+    std::vector<QueuedRun> queue;
+    for (const Contender& contender : contenders_) {
+      for (const auto& candidate : candidates) {
+        auto overrides = overrides_of(contender, 0);
+        overrides.insert(overrides.end(), candidate.begin(), candidate.end());
+        enqueue(queue, fmt::format("{}, {}", contender.label, fmt::join(candidate, ", ")),
+                folder_of(contender, candidate), overrides, {"--no-test"});
+      }
+    }
+    const auto failures = work(queue, contenders_.size() * candidates.size());
+    for (const FailedRun& failed : failures) {
+      if (failed.code != static_cast<int>(ExitCode::kDiverged)) {  // which only loses the contest
+        expect_none(failures);
+      }
+    }
+    std::string table;
+    for (Contender& contender : contenders_) {
+      const std::vector<std::string>* best = nullptr;
+      double best_value = 0;
+      table += fmt::format("{}:", contender.label);
+      for (const auto& candidate : candidates) {
+        const fs::path folder = folder_of(contender, candidate);
+        if (!RunDirectory::open(folder).has_summary()) {
+          table += fmt::format("  {} diverged", fmt::join(candidate, ", "));
+          continue;
+        }
+        const RunResult result = read_result(folder, contender.label);
+        const double value = result.smaller_is_better ? -result.best_val : result.best_val;
+        table += fmt::format("  {} {:.4f}", fmt::join(candidate, ", "), result.best_val);
+        if (best == nullptr || value > best_value) {
+          best = &candidate;
+          best_value = value;
+        }
+      }
+      if (best == nullptr) {
+        throw Error(ExitCode::kDiverged,
+                    fmt::format("{}: diverged with every value tried", contender.label));
+      }
+      table += fmt::format("  -> {}\n", fmt::join(*best, ", "));
+      contender.overrides.insert(contender.overrides.end(), best->begin(), best->end());
+    }
+    std::cout << "Tuned on val, seed 0\n" << table << std::endl;
+    write_file_durably(out_ / "tuning.txt", table);
+  }
+
+  void report(const std::vector<std::pair<fs::path, std::string>>& folders) const {
+    std::vector<RunResult> results;
+    for (const auto& [folder, label] : folders) {
+      if (fs::exists(folder / "summary.json")) {
+        results.push_back(read_result(folder, label));
+      }
+    }
+    if (results.empty()) {
+      return;
+    }
+    std::map<std::string, std::string> alone;
+    for (const std::string& modality : modalities_) {
+      alone[modality] = modality + " alone";
+    }
+    const Comparison comparison = compare(results, alone);
+    const std::string text = to_text(comparison);
+    write_file_durably(out_ / "comparison.txt", text);
+    write_file_durably(out_ / "comparison.csv", to_csv(comparison));
+    write_file_durably(out_ / "comparison.md", to_markdown(comparison));
+    write_file_durably(out_ / "comparison.tex", to_latex(comparison));
+    write_file_durably(out_ / "runs.csv", runs_to_csv(results));
+    std::cout << text
+              << "On test, by the epoch that was best on val; ± is half of the 95 % interval over "
+                 "the seeds.\nA gap is how much better a modality is when it is trained alone than "
+                 "inside the model.\n"
+              << "Tables and runs are in " << out_.string() << "\n";
+  }
+
+  void expect_none(const std::vector<FailedRun>& failures) const {
+    if (!failures.empty()) {
+      const FailedRun& first = failures.front();
+      constexpr int kLargestOfOurs = static_cast<int>(ExitCode::kDiverged);
+      throw Error(
+          first.code <= kLargestOfOurs ? static_cast<ExitCode>(first.code) : ExitCode::kInternal,
+          fmt::format("{} runs failed and are missing in the tables, the first {}: {}; the "
+                      "same command tries them again",
+                      failures.size(), first.title, first.reason));
+    }
+  }
+
+  const CompareArguments& arguments_;
+  fs::path out_;
+  std::vector<TunedKey> tuned_;
+  std::vector<std::string> shared_;  // overrides of every run
+  std::vector<Contender> contenders_;
+  std::vector<std::string> modalities_;
+  int jobs_ = 1;
+  int threads_ = 1;
+};
+
+}  // namespace
+
+void add_compare(CLI::App& app) {
+  auto arguments = std::make_shared<CompareArguments>();
+  CLI::App* command = app.add_subcommand(
+      "compare",
+      "Train several methods under the same settings over several seeds, and each "
+      "modality alone");
+  command->add_option("RECIPE", arguments->recipe, "TOML file")->required();
+  command
+      ->add_option(
+          "--methods", arguments->methods,
+          "Names, separated by commas; the recipe's own method keeps its keys, others have "
+          "their defaults")
+      ->delimiter(',')
+      ->capture_default_str();
+  command->add_option("--seeds", arguments->seeds, "Runs of each, seeds from 0")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  command->add_option("--tune", arguments->tuned,
+                      "KEY=a,b,…: choose the value of this key on val, for each method; may be "
+                      "repeated");
+  add_set(*command, arguments->overrides);
+  add_out(*command, arguments->out, "Folder of the runs and tables; default runs/compare-<recipe>");
+  command
+      ->add_option("--jobs", arguments->jobs,
+                   "Runs at a time; default one for each core, with a GPU one")
+      ->check(CLI::Range(1, 1024));
+  command->callback([arguments] { Comparing(*arguments).run(); });
+}
+
+}  // namespace unbraid

@@ -1,0 +1,156 @@
+#include "unbraid/analysis/comparison.h"
+
+#include <cmath>
+
+#include <gtest/gtest.h>
+
+#include "temporary_folder.h"
+#include "unbraid/core/error.h"
+
+namespace unbraid {
+namespace {
+
+using testing::TemporaryFolder;
+using testing::write_text;
+
+RunResult fused(const std::string& label, int64_t seed, double accuracy, double audio,
+                double visual) {
+  RunResult result{label, seed, "accuracy", false, 0.5, {}, {}, 10, 100, "data"};
+  result.fused = {{"accuracy", accuracy}, {"macro_f1", accuracy / 2}};
+  result.alone = {{"audio", {{"accuracy", audio}, {"macro_f1", 0.1}}},
+                  {"visual", {{"accuracy", visual}, {"macro_f1", 0.1}}}};
+  return result;
+}
+
+RunResult alone(int64_t seed, double audio) {
+  RunResult result{"audio alone", seed, "accuracy", false, 0.5, {}, {}, 4, 50, "data"};
+  result.fused = {{"accuracy", audio}, {"macro_f1", 0.1}};
+  result.alone = {{"audio", {{"accuracy", audio}, {"macro_f1", 0.1}}}};
+  return result;
+}
+
+const std::map<std::string, std::string> kAlone{{"audio", "audio alone"},
+                                                {"visual", "visual alone"}};
+
+std::vector<RunResult> results() {
+  return {alone(0, 0.8),
+          fused("joint", 0, 0.70, 0.5, 0.4),
+          fused("dgl", 0, 0.75, 0.7, 0.4),
+          alone(1, 0.9),
+          fused("joint", 1, 0.80, 0.5, 0.4),
+          fused("dgl", 1, 0.83, 0.8, 0.4),
+          fused("joint", 2, 0.9, 0.5, 0.4)};
+}
+
+TEST(Comparison, EstimatesDifferencesPairedBySeed) {
+  const Comparison comparison = compare(results(), kAlone);
+  EXPECT_EQ(comparison.metric, "accuracy");
+  EXPECT_EQ(comparison.reference, "joint");
+  ASSERT_EQ(comparison.rows.size(), 3);
+  EXPECT_EQ(comparison.modalities, (std::vector<std::string>{"audio", "visual"}));
+
+  const ComparisonRow& only_audio = comparison.rows[0];
+  EXPECT_EQ(only_audio.label, "audio alone");
+  EXPECT_EQ(only_audio.fused.count, 0);
+  EXPECT_EQ(only_audio.difference.count, 0);
+  EXPECT_NEAR(only_audio.alone.at("audio").mean, 0.85, 1e-12);
+  EXPECT_TRUE(only_audio.gap.empty());
+
+  const ComparisonRow& joint = comparison.rows[1];
+  EXPECT_EQ(joint.runs, 3);
+  EXPECT_NEAR(joint.fused.mean, 0.8, 1e-12);
+  EXPECT_NEAR(joint.second.mean, 0.4, 1e-12);
+  EXPECT_EQ(joint.difference.count, 0);
+  EXPECT_EQ(joint.gap.at("audio").count, 2);  // of the seeds that both have
+  EXPECT_NEAR(joint.gap.at("audio").mean, 0.35, 1e-12);
+  EXPECT_EQ(joint.gap.count("visual"), 0);  // it was not trained alone
+
+  const ComparisonRow& dgl = comparison.rows[2];
+  EXPECT_EQ(dgl.difference.count, 2);
+  EXPECT_NEAR(dgl.difference.mean, 0.04, 1e-12);
+  EXPECT_NEAR(dgl.difference.half_width, 12.7062 * 0.01, 1e-4);
+  EXPECT_EQ(dgl.wins, 2);
+  EXPECT_NEAR(dgl.gap.at("audio").mean, 0.1, 1e-12);
+}
+
+TEST(Comparison, SmallerErrorsWin) {
+  auto runs = results();
+  for (RunResult& run : runs) {
+    run.smaller_is_better = true;
+  }
+  EXPECT_EQ(compare(runs, kAlone).rows[2].wins, 0);
+}
+
+TEST(Comparison, RefusesOtherData) {
+  auto runs = results();
+  runs[4].data_hash = "other";
+  try {
+    compare(runs, kAlone);
+    ADD_FAILURE() << "nothing was thrown";
+  } catch (const DataError& error) {
+    EXPECT_NE(std::string(error.what()).find("joint, seed 1"), std::string::npos) << error.what();
+    EXPECT_NE(std::string(error.what()).find("other"), std::string::npos) << error.what();
+  }
+  runs = results();
+  runs[2].metric = "mae";
+  EXPECT_THROW(compare(runs, kAlone), DataError);
+}
+
+TEST(Comparison, WithoutItsReferenceThereAreNoDifferences) {
+  const Comparison comparison = compare({fused("dgl", 0, 0.7, 0.5, 0.4)}, kAlone);
+  EXPECT_EQ(comparison.reference, "");
+  EXPECT_EQ(comparison.rows[0].difference.count, 0);
+  EXPECT_EQ(to_text(comparison).find("minus"), std::string::npos);
+  EXPECT_TRUE(compare({}, kAlone).rows.empty());
+}
+
+TEST(Comparison, IsWrittenInFourForms) {
+  const Comparison comparison = compare(results(), kAlone);
+  const std::string text = to_text(comparison);
+  EXPECT_NE(text.find("0.8000 ± 0.2484"), std::string::npos) << text;
+  EXPECT_NE(text.find("2 of 2"), std::string::npos) << text;
+  const std::string markdown = to_markdown(comparison);
+  EXPECT_TRUE(markdown.starts_with("|  | accuracy | macro_f1 | minus joint | wins | audio |"))
+      << markdown;
+  EXPECT_EQ(std::count(markdown.begin(), markdown.end(), '\n'), 5);
+  const std::string latex = to_latex(comparison);
+  EXPECT_NE(latex.find("macro\\_f1"), std::string::npos) << latex;
+  EXPECT_NE(latex.find("0.8000 $\\pm$ 0.2484"), std::string::npos) << latex;
+  const std::string csv = to_csv(comparison);
+  EXPECT_TRUE(csv.starts_with("method,runs,accuracy,accuracy_low,accuracy_high,macro_f1")) << csv;
+  EXPECT_NE(csv.find("dgl,2,0.79,"), std::string::npos) << csv;
+  // As many fields in every line.
+  const auto fields = std::count(csv.begin(), csv.begin() + static_cast<int>(csv.find('\n')), ',');
+  EXPECT_EQ(std::count(csv.begin(), csv.end(), ','), fields * 4) << csv;
+  const std::string runs = runs_to_csv(results());
+  EXPECT_TRUE(runs.starts_with("method,seed,best_val,accuracy,accuracy_audio,accuracy_visual,"))
+      << runs;
+  EXPECT_NE(runs.find("joint,2,0.5,0.9,0.5,0.4,"), std::string::npos) << runs;
+}
+
+TEST(Comparison, ReadsTheSummaryOfARun) {
+  const TemporaryFolder folder;
+  write_text(folder / "summary.json",
+             R"({"seed":3,"best_by":"mae","best_is":"smallest","best_val":0.4,"peak_rss_mb":81.5,
+                 "data_hash":"abc","mae":0.5,"mae_alone":{"audio":0.7},"loss":1,
+                 "loss_alone":{"audio":2}})");
+  write_text(folder / "metrics.jsonl",
+             "{\"split\":\"train\",\"seconds\":2.5}\n{\"split\":\"val\"}\n"
+             "{\"split\":\"train\",\"seconds\":1.5}\n");
+  const RunResult result = read_result(folder.path(), "dgl");
+  EXPECT_EQ(result.seed, 3);
+  EXPECT_TRUE(result.smaller_is_better);
+  EXPECT_EQ(result.fused.at("mae"), 0.5);
+  EXPECT_EQ(result.alone.at("audio").at("loss"), 2);
+  EXPECT_EQ(result.seconds, 4);
+  EXPECT_EQ(result.peak_rss_mb, 81.5);
+  EXPECT_EQ(result.data_hash, "abc");
+  write_text(folder / "summary.json", "{\"seed\":3}");
+  EXPECT_THROW(read_result(folder.path(), "dgl"), StorageError);
+  write_text(folder / "summary.json", "{");
+  EXPECT_THROW(read_result(folder.path(), "dgl"), StorageError);
+  EXPECT_THROW(read_result(folder / "nothing", "dgl"), StorageError);
+}
+
+}  // namespace
+}  // namespace unbraid

@@ -1,0 +1,125 @@
+#include <signal.h>
+
+#include <chrono>
+#include <thread>
+
+#include <nlohmann/json.hpp>
+
+#include "apps/command_line.h"
+
+namespace unbraid::testing {
+namespace {
+
+using nlohmann::json;
+
+class Compare : public CommandLine {
+ protected:
+  [[nodiscard]] Outcome compare(const std::string& more) const {
+    return unbraid_program(
+        fmt::format("compare {} --out {} {}", recipe().string(), (folder_ / "out").string(), more));
+  }
+  [[nodiscard]] json summary(const std::string& run) const {
+    return json::parse(read_text(folder_ / "out" / run / "summary.json"));
+  }
+};
+
+TEST_F(Compare, TrainsEveryMethodAndEachModalityAlone) {
+  const Outcome outcome = compare("--methods joint,dgl,ogm-ge --seeds 2 --jobs 2");
+  ASSERT_EQ(outcome.code, 0) << outcome.output;
+  for (const char* run :
+       {"alone-left-seed0", "alone-right-seed1", "joint-seed0", "dgl-seed1", "ogm-ge-seed0"}) {
+    EXPECT_TRUE(std::filesystem::exists(folder_ / "out" / run / "summary.json")) << run;
+  }
+  EXPECT_NE(outcome.output.find("minus joint"), std::string::npos) << outcome.output;
+  EXPECT_NE(outcome.output.find("gap of left"), std::string::npos) << outcome.output;
+  for (const char* file :
+       {"comparison.txt", "comparison.csv", "comparison.md", "comparison.tex", "runs.csv"}) {
+    EXPECT_GT(read_text(folder_ / "out" / file).size(), 100) << file;
+  }
+  // The same run as by hand, and what it ran on.
+  const json run = summary("dgl-seed1");
+  ASSERT_EQ(train("--set seed=1", "by_hand").code, 0);
+  const json by_hand = json::parse(read_text(folder_ / "by_hand/summary.json"));
+  EXPECT_EQ(run["best_val"], by_hand["best_val"]);
+  EXPECT_EQ(run["accuracy"], by_hand["accuracy"]);
+  EXPECT_EQ(run["data_hash"], by_hand["data_hash"]);
+  EXPECT_EQ(run["data_hash"].get<std::string>().size(), 16);
+  EXPECT_EQ(run["best_is"], "largest");
+  EXPECT_TRUE(run["machine"].contains("processor"));
+  EXPECT_TRUE(run["versions"].contains("unbraid"));
+  // What is finished is not done again.
+  const auto written = std::filesystem::last_write_time(folder_ / "out/joint-seed0/summary.json");
+  const Outcome again = compare("--methods joint,dgl,ogm-ge --seeds 2");
+  EXPECT_EQ(again.code, 0) << again.output;
+  EXPECT_NE(again.output.find("10 of 10 runs are finished already"), std::string::npos)
+      << again.output;
+  EXPECT_EQ(written, std::filesystem::last_write_time(folder_ / "out/joint-seed0/summary.json"));
+}
+
+TEST_F(Compare, RefusesRunsOnOtherData) {
+  ASSERT_EQ(compare("--methods joint --seeds 1").code, 0);
+  std::string manifest = read_text(folder_ / "manifest.csv");
+  manifest.replace(manifest.find("s1,train,1"), 10, "s1,train,2");
+  write_text(folder_ / "manifest.csv", manifest);
+  const Outcome other = compare("--methods joint,dgl --seeds 1 --jobs 1");
+  EXPECT_EQ(other.code, 4) << other.output;
+  EXPECT_NE(other.output.find("different data do not belong into one table"), std::string::npos)
+      << other.output;
+}
+
+TEST_F(Compare, TunesOnValWithoutLookingAtTest) {
+  const Outcome outcome =
+      compare("--methods joint --seeds 1 --set train.epochs=2 --tune optimizer.lr=1e-9,0.3");
+  ASSERT_EQ(outcome.code, 0) << outcome.output;
+  EXPECT_NE(outcome.output.find("joint:  optimizer.lr=1e-9 "), std::string::npos) << outcome.output;
+  EXPECT_NE(outcome.output.find("-> optimizer.lr=0.3"), std::string::npos) << outcome.output;
+  const json trial = summary("tuning/joint-optimizer.lr=0.3");
+  EXPECT_FALSE(trial.contains("accuracy"));
+  EXPECT_TRUE(trial.contains("best_val"));
+  EXPECT_EQ(read_text(folder_ / "out/tuning/joint-optimizer.lr=0.3/metrics.jsonl").find("\"test\""),
+            std::string::npos);
+  EXPECT_NE(read_text(folder_ / "out/joint-seed0/recipe.toml").find("lr = 0.3"), std::string::npos);
+}
+
+TEST_F(Compare, AFailedRunIsReportedAndTriedAgain) {
+  write_text(folder_ / "out/dgl-seed0", "in the way");
+  const Outcome outcome = compare("--methods joint,dgl --seeds 1");
+  EXPECT_EQ(outcome.code, 5) << outcome.output;
+  EXPECT_NE(
+      outcome.output.find("1 runs failed and are missing in the tables, the first dgl, seed 0"),
+      std::string::npos)
+      << outcome.output;
+  EXPECT_NE(outcome.output.find("left alone"), std::string::npos) << outcome.output;
+  std::filesystem::remove(folder_ / "out/dgl-seed0");
+  EXPECT_EQ(compare("--methods joint,dgl --seeds 1").code, 0);
+}
+
+TEST_F(Compare, StopsItsRunsAndContinues) {
+  const std::string arguments = "--methods joint --seeds 1 --jobs 1 --set train.epochs=4000";
+  const std::string command =
+      fmt::format("timeout --signal=TERM --preserve-status 4 {} compare {} --out {} {} 2>&1",
+                  UNBRAID_PROGRAM, recipe().string(), (folder_ / "out").string(), arguments);
+  const int status = std::system((command + " >" + (folder_ / "log").string()).c_str());
+  EXPECT_EQ(WEXITSTATUS(status), 143) << read_text(folder_ / "log");
+  const std::string metrics = read_text(folder_ / "out/alone-left-seed0/metrics.jsonl");
+  EXPECT_GT(std::count(metrics.begin(), metrics.end(), '\n'), 1);
+  // Nobody trains there any more: the lock is free.
+  const Outcome after = unbraid_program(
+      fmt::format("eval {} --split val", (folder_ / "out/alone-left-seed0").string()));
+  EXPECT_EQ(after.code, 0) << after.output;
+}
+
+TEST_F(Compare, BadInputIsOneLineBeforeAnythingRuns) {
+  expect_error(compare("--methods joint,gdl"), 3, "dgl");
+  expect_error(compare("--methods joint,joint"), 2, "joint twice");
+  expect_error(compare("--tune optimizer.lr"), 2, "KEY=a,b");
+  expect_error(compare("--tune optimizer.lr=1"), 2, "two values");
+  expect_error(compare("--tune optimizer.lrr=1,2"), 3, "optimizer.lrr");
+  expect_error(compare("--seeds 0"), 2, "--seeds");
+  expect_error(unbraid_program("compare nothing.toml --out " + (folder_ / "x").string()), 3,
+               "nothing.toml");
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "out"));
+}
+
+}  // namespace
+}  // namespace unbraid::testing

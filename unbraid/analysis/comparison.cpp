@@ -1,0 +1,196 @@
+#include "unbraid/analysis/comparison.h"
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+#include <sstream>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "unbraid/core/durable_file.h"
+#include "unbraid/core/error.h"
+
+namespace unbraid {
+namespace {
+
+using nlohmann::json;
+
+constexpr uint64_t kMaxTextBytes = uint64_t{1} << 30;
+constexpr const char* kSecond = "macro_f1";
+
+/// The seconds of the training lines of metrics.jsonl; a run that was stopped has lines of all of
+/// its parts.
+double training_seconds(const std::filesystem::path& metrics) {
+  std::istringstream lines(read_whole_file(metrics, kMaxTextBytes));
+  double seconds = 0;
+  for (std::string line; std::getline(lines, line);) {
+    const json record = json::parse(line);
+    if (record.at("split") == "train") {
+      seconds += record.at("seconds").get<double>();
+    }
+  }
+  return seconds;
+}
+
+double number_or_nan(const json& value) {
+  return value.is_number() ? value.get<double>() : std::nan("");
+}
+
+using Seeds = std::map<int64_t, double>;
+
+std::vector<double> values_of(const Seeds& seeds) {
+  std::vector<double> values;
+  for (const auto& [seed, value] : seeds) {
+    values.push_back(value);
+  }
+  return values;
+}
+
+/// Of the seeds that both have.
+Estimate paired(const Seeds& values, const Seeds& others) {
+  std::vector<double> left;
+  std::vector<double> right;
+  for (const auto& [seed, value] : values) {
+    if (const auto other = others.find(seed); other != others.end()) {
+      left.push_back(value);
+      right.push_back(other->second);
+    }
+  }
+  return estimate_difference(left, right);
+}
+
+/// The results of one label, by seed.
+struct Group {
+  std::string label;
+  Seeds fused;
+  Seeds second;
+  std::map<std::string, Seeds> alone;
+  std::vector<double> seconds;
+  std::vector<double> memory;
+};
+
+void add(Group& group, const RunResult& result) {
+  const auto found = result.fused.find(result.metric);
+  if (result.alone.size() != 1 && found != result.fused.end()) {
+    group.fused[result.seed] = found->second;
+    if (const auto second = result.fused.find(kSecond); second != result.fused.end()) {
+      group.second[result.seed] = second->second;
+    }
+  }
+  for (const auto& [modality, metrics] : result.alone) {
+    if (const auto value = metrics.find(result.metric); value != metrics.end()) {
+      group.alone[modality][result.seed] = value->second;
+    }
+  }
+  group.seconds.push_back(result.seconds);
+  group.memory.push_back(result.peak_rss_mb);
+}
+
+void expect_same_data(const RunResult& result, const RunResult& first) {
+  if (result.data_hash != first.data_hash) {
+    throw DataError(fmt::format(
+        "{}, seed {}: expected a run on the data of {}, seed {} (hash {}), got other data (hash "
+        "{}): results on different data do not belong into one table",
+        result.label, result.seed, first.label, first.seed, first.data_hash, result.data_hash));
+  }
+  if (result.metric != first.metric) {
+    throw DataError(fmt::format("{}, seed {}: expected a run chosen by {}, got one chosen by {}",
+                                result.label, result.seed, first.metric, result.metric));
+  }
+}
+
+}  // namespace
+
+RunResult read_result(const std::filesystem::path& folder, const std::string& label) {
+  RunResult result;
+  result.label = label;
+  const std::filesystem::path path = folder / "summary.json";
+  try {
+    const json summary = json::parse(read_whole_file(path, kMaxTextBytes));
+    result.seed = summary.at("seed").get<int64_t>();
+    result.metric = summary.at("best_by").get<std::string>();
+    result.smaller_is_better = summary.at("best_is").get<std::string>() == "smallest";
+    result.best_val = number_or_nan(summary.at("best_val"));
+    result.peak_rss_mb = number_or_nan(summary.at("peak_rss_mb"));
+    result.data_hash = summary.at("data_hash").get<std::string>();
+    for (const auto& [key, value] : summary.items()) {
+      constexpr std::string_view kAlone = "_alone";
+      if (!key.ends_with(kAlone) || !value.is_object()) {
+        continue;
+      }
+      const std::string metric = key.substr(0, key.size() - kAlone.size());
+      result.fused[metric] = number_or_nan(summary.at(metric));
+      for (const auto& [modality, score] : value.items()) {
+        result.alone[modality][metric] = number_or_nan(score);
+      }
+    }
+    result.seconds = training_seconds(folder / "metrics.jsonl");
+  } catch (const json::exception& problem) {
+    throw StorageError(fmt::format("{}: expected the summary of a finished run: {}", path.string(),
+                                   problem.what()));
+  }
+  return result;
+}
+
+Comparison compare(const std::vector<RunResult>& results,
+                   const std::map<std::string, std::string>& trained_alone,
+                   const std::string& reference) {
+  Comparison comparison;
+  std::vector<Group> groups;
+  std::set<std::string> modalities;
+  const auto group_of = [&](const std::string& label) {
+    return std::find_if(groups.begin(), groups.end(),
+                        [&](const Group& group) { return group.label == label; });
+  };
+  for (const RunResult& result : results) {
+    expect_same_data(result, results.front());
+    if (group_of(result.label) == groups.end()) {
+      groups.push_back({result.label, {}, {}, {}, {}, {}});
+    }
+    add(*group_of(result.label), result);
+    for (const auto& [modality, metrics] : result.alone) {
+      if (modalities.insert(modality).second) {
+        comparison.modalities.push_back(modality);
+      }
+    }
+  }
+  if (results.empty()) {
+    return comparison;
+  }
+  comparison.metric = results.front().metric;
+  const auto referred = group_of(reference);
+  comparison.reference = referred == groups.end() ? "" : reference;
+  const double sign = results.front().smaller_is_better ? -1 : 1;
+  for (const Group& group : groups) {
+    ComparisonRow row;
+    row.label = group.label;
+    row.runs = group.seconds.size();
+    row.fused = estimate(values_of(group.fused));
+    row.second = estimate(values_of(group.second));
+    row.seconds = estimate(group.seconds).mean;
+    row.peak_rss_mb = estimate(group.memory).mean;
+    if (row.second.count > 0) {
+      comparison.second_metric = kSecond;
+    }
+    if (referred != groups.end() && group.label != reference) {
+      row.difference = paired(group.fused, referred->fused);
+      for (const auto& [seed, value] : group.fused) {
+        const auto other = referred->fused.find(seed);
+        row.wins += other != referred->fused.end() && sign * value > sign * other->second ? 1 : 0;
+      }
+    }
+    for (const auto& [modality, values] : group.alone) {
+      row.alone[modality] = estimate(values_of(values));
+      const auto label = trained_alone.find(modality);
+      const auto alone = label == trained_alone.end() ? groups.end() : group_of(label->second);
+      if (alone != groups.end() && alone->label != group.label && !group.fused.empty()) {
+        row.gap[modality] = paired(alone->alone.at(modality), values);
+      }
+    }
+    comparison.rows.push_back(std::move(row));
+  }
+  return comparison;
+}
+
+}  // namespace unbraid
