@@ -122,7 +122,8 @@ class Comparing {
     }
     contenders_ = contenders_of(arguments, recipe);
     modalities_ = recipe.modality_names();
-    recipe.open_manifest(show_generation);  // generates an embedded data set before its users start
+    static_cast<void>(
+        recipe.open_manifest(show_generation));  // generates an embedded data set first
     const int cores = available_cores();
     jobs_ = arguments.jobs > 0 ? arguments.jobs : recipe.settings.device.is_cuda() ? 1 : cores;
     threads_ = std::max(1, cores / jobs_);
