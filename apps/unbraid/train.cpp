@@ -1,11 +1,15 @@
+#include <algorithm>
 #include <filesystem>
 #include <iostream>
 #include <memory>
 #include <sstream>
+#include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 
 #include "apps/unbraid/commands.h"
+#include "apps/unbraid/model_check.h"
 #include "apps/unbraid/run_recipe.h"
 
 namespace unbraid {
@@ -25,24 +29,51 @@ std::filesystem::path folder_of_run(const TrainArguments& arguments, const Recip
   }
   const fs::path path(arguments.recipe);
   if (arguments.resume && path.filename() == "recipe.toml" &&
-      RunDirectory::holds_run(path.parent_path())) {
-    return path.parent_path();  // the recipe of a run continues that run
+      RunDirectory::was_created(folder_of(path))) {
+    return folder_of(path);  // the recipe of a run continues that run
   }
   return fs::path("runs") / fmt::format("{}-{}-seed{}", path.stem().string(), recipe.method->name(),
                                         recipe.settings.seed);
 }
 
-/// The first line of a resolved recipe that is not the same in another one, with its table.
-std::string first_difference(const std::string& recipe, const std::string& other) {
-  std::istringstream lines(recipe);
-  std::istringstream others(other);
-  std::string line;
-  std::string same;
+/// The keys of a resolved recipe, with their tables, and their values.
+std::vector<std::pair<std::string, std::string>> keys_of(const std::string& resolved) {
+  std::vector<std::pair<std::string, std::string>> keys;
+  std::istringstream lines(resolved);
   std::string table;
-  while (std::getline(lines, line) && std::getline(others, same) && line == same) {
-    table = line.starts_with('[') ? line + " " : table;
+  for (std::string line; std::getline(lines, line);) {
+    if (line.starts_with('[')) {
+      table = line.substr(1, line.size() - 2) + ".";
+    } else if (const size_t equals = line.find(" = "); equals != std::string::npos) {
+      keys.emplace_back(table + line.substr(0, equals), line.substr(equals + 3));
+    }
   }
-  return fmt::format("{}{}, not {}", table, same, line);
+  return keys;
+}
+
+/// What one resolved recipe has first that is not the same in another one.
+std::string first_difference(const std::string& recipe, const std::string& started) {
+  const auto keys = keys_of(recipe);
+  const auto before = keys_of(started);
+  const auto find_in = [](const auto& list, const std::string& key) {
+    return std::find_if(list.begin(), list.end(),
+                        [&](const auto& entry) { return entry.first == key; });
+  };
+  for (const auto& [key, value] : before) {
+    const auto now = find_in(keys, key);
+    if (now == keys.end()) {
+      return fmt::format("{} = {}, which is not there", key, value);
+    }
+    if (now->second != value) {
+      return fmt::format("{} = {}, not {}", key, value, now->second);
+    }
+  }
+  for (const auto& [key, value] : keys) {
+    if (find_in(before, key) == before.end()) {
+      return fmt::format("without {} = {}", key, value);
+    }
+  }
+  return "the same in another order";
 }
 
 void run(const TrainArguments& arguments) {

@@ -204,6 +204,9 @@ Recipe parse_recipe(const std::string& text, const std::string& name,
   const auto kept = recipe.method->modalities(all);
   recipe.fusion = read_section(root, "fusion", [&](Options& options) {
     auto fusion = read_fusion(options);
+    recipe.fusion_error = [options](const std::string& what) {
+      return options.error("type", what);
+    };
     if (kept.size() > 1 && options.text("type") == "gated") {
       check_released(options, options.boolean("released", false), *recipe.method);
     }

@@ -38,7 +38,11 @@ MultimodalModel Recipe::build_model() const {
     shape.feature_kinds.push_back(encoder->feature_kind());
     model->add_encoder(modality.name, encoder);
   }
-  model->set_fusion(fusion(shape));
+  try {
+    model->set_fusion(fusion(shape));
+  } catch (const RecipeError& error) {
+    throw fusion_error(error.what());
+  }
   initialise(*model, settings.seed);
   model->to(settings.device);
   prefer_channels_last(*model);
