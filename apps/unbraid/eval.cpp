@@ -58,6 +58,7 @@ void run(const EvalArguments& arguments) {
   const Split split = split_named(arguments.split);
   const auto manifest = recipe.open_manifest(show_generation);
   const auto data = open_required_split(recipe, manifest, split, recipe.open_cache());
+  expect_shapes_of_run(*data, directory, recipe);
   MultimodalModel model = recipe.build_model();
   const RunState state = directory.load("best", *model, nullptr);
   if (arguments.subsets) {

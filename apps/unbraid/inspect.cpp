@@ -1,5 +1,8 @@
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <array>
+#include <filesystem>
 #include <iostream>
 #include <map>
 #include <memory>
@@ -10,6 +13,7 @@
 #include <fmt/ranges.h>
 
 #include "apps/unbraid/commands.h"
+#include "apps/unbraid/model_check.h"
 #include "apps/unbraid/progress.h"
 #include "apps/unbraid/run_recipe.h"
 #include "unbraid/core/durable_file.h"
@@ -17,6 +21,7 @@
 #include "unbraid/core/random.h"
 #include "unbraid/core/stop.h"
 #include "unbraid/data/contact_sheet.h"
+#include "unbraid/media/file.h"
 #include "unbraid/media/png_encoder.h"
 
 namespace unbraid {
@@ -95,6 +100,24 @@ std::string label_table(const Manifest& manifest, bool files) {
   return text;
 }
 
+/// A line on the classes that only val or test have, "" when there are none.
+std::string classes_without_training(const Manifest& manifest, const Recipe& recipe) {
+  if (recipe.task->metrics()->values().front().first != "accuracy") {
+    return "";  // other labels are not one class each
+  }
+  std::set<std::string> trained;
+  std::set<std::string> missing;
+  for (const ManifestRow& row : manifest.rows) {
+    (row.split == Split::kTrain ? trained : missing).insert(row.label);
+  }
+  std::erase_if(missing, [&](const std::string& label) { return trained.contains(label); });
+  return missing.empty() ? ""
+                         : fmt::format(
+                               "warning: expected training samples of every class, found "
+                               "none of {}\n",
+                               fmt::join(missing, ", "));
+}
+
 /// Empty cells by modality and split; "" when there are none.
 std::string missing_table(const Manifest& manifest, const std::vector<std::string>& modalities) {
   std::vector<std::array<size_t, 3>> missing(modalities.size());
@@ -128,13 +151,78 @@ torch::Tensor as_drawn(const torch::Tensor& input, const std::string& kind) {
   return kind == "audio" && input.defined() && input.dim() == 3 ? input.flip(1) : input;
 }
 
+/// The files that a cell names, "" for none.
+std::array<std::string, 2> files_of(const ModalityRecipe& modality, const std::string& cell,
+                                    const std::string& folder) {
+  if (cell.empty() || modality.kind == "text") {
+    return {};
+  }
+  std::string resolved;
+  try {
+    resolved = modality.decoder->resolve(cell, folder);
+  } catch (const DataError&) {
+    return {};  // found with its place when the rows are checked
+  }
+  const size_t pair = resolved.find(kPairSeparator);
+  return {resolved.substr(0, pair), pair == std::string::npos ? "" : resolved.substr(pair + 1)};
+}
+
+/// Throws an Error with kUsage when `sheet` is a file that some cell names, or one in a folder of
+/// frames that it names.
+void refuse_to_replace_samples(const std::string& sheet, const Manifest& manifest,
+                               const Recipe& recipe) {
+  namespace fs = std::filesystem;
+  struct stat target {};
+  struct stat parent {};
+  if (::stat(sheet.c_str(), &target) != 0 ||
+      ::stat(fs::canonical(sheet).parent_path().c_str(), &parent) != 0) {
+    return;
+  }
+  const auto check = [&](const ManifestRow& row, const std::string& name, const fs::path& path) {
+    struct stat taken {};
+    const auto is = [&](const struct stat& other) {
+      return taken.st_dev == other.st_dev && taken.st_ino == other.st_ino;
+    };
+    if (!path.empty() && ::stat(path.c_str(), &taken) == 0 && (is(target) || is(parent))) {
+      throw Error(ExitCode::kUsage,
+                  fmt::format("{}: is of the data set ({}:{}: {}); name another file", sheet,
+                              manifest.path, row.line, name));
+    }
+  };
+  const std::string folder = fs::path(manifest.path).parent_path().string();
+  for (const ManifestRow& row : manifest.rows) {
+    throw_if_stopped();
+    if (recipe.task->pixel_labels() != nullptr) {
+      check(row, "label", fs::path(folder) / row.label);
+    }
+    for (size_t m = 0; m < row.cells.size(); ++m) {
+      for (const std::string& file : files_of(recipe.modalities[m], row.cells[m], folder)) {
+        check(row, recipe.modalities[m].name, file);
+      }
+    }
+  }
+}
+
+/// Throws what `train` would, before there is a run, where the model does not take its data.
+void check_model(const InspectArguments& arguments, const Manifest& manifest) {
+  if (std::none_of(manifest.rows.begin(), manifest.rows.end(),
+                   [](const ManifestRow& row) { return row.split == Split::kTrain; })) {
+    return;
+  }
+  const Recipe recipe = read_sized_recipe(arguments.recipe, arguments.overrides);
+  const auto train = open_required_split(recipe, recipe.open_manifest(), Split::kTrain, nullptr);
+  static_cast<void>(build_checked_model(recipe, *train, first_inputs(*train, recipe)));
+}
+
 void run(const InspectArguments& arguments) {
   refuse_to_replace(arguments.sheet, "\x89PNG", "a PNG");
   const Recipe recipe = read_recipe(arguments.recipe, arguments.overrides);
   const Split split = split_named(arguments.split);
   const auto manifest = recipe.open_manifest(show_generation);
-  std::cout << fmt::format("{}: {} samples\n{}{}", manifest->path, manifest->rows.size(),
+  refuse_to_replace_samples(arguments.sheet, *manifest, recipe);
+  std::cout << fmt::format("{}: {} samples\n{}{}{}", manifest->path, manifest->rows.size(),
                            label_table(*manifest, recipe.task->pixel_labels() != nullptr),
+                           classes_without_training(*manifest, recipe),
                            missing_table(*manifest, recipe.modality_names()));
   const auto data = open_required_split(recipe, manifest, split, recipe.open_cache());
   const bool training = split == Split::kTrain;
@@ -198,7 +286,9 @@ void run(const InspectArguments& arguments) {
   std::cout << fmt::format("\n{}: from top to bottom {}; from left to right {}{}\n",
                            arguments.sheet, fmt::join(ids, ", "),
                            fmt::join(recipe.modality_names(), ", "),
-                           recipe.task->pixel_labels() == nullptr ? "" : ", label");
+                           recipe.task->pixel_labels() == nullptr ? "" : ", label")
+            << std::flush;
+  check_model(arguments, *manifest);
 }
 
 }  // namespace

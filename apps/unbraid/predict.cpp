@@ -19,6 +19,7 @@ struct PredictArguments {
   std::string manifest;
   std::string out;
   std::vector<std::string> absent;
+  bool skip_damaged = false;
 };
 
 /// The manifest's rows, cells of absent modalities empty. Rows without any cell are an error, or
@@ -100,7 +101,7 @@ std::string lines_of(MultimodalModelImpl& model, const Task& task, const Batch& 
   for (const std::string& id : batch.ids) {
     lines.push_back(csv_field(id));
   }
-  append_cells(lines, task, model.fuse(features, batch.presence), {}, columns);
+  append_cells(lines, task, fuse_checked(model, batch, features, batch.presence), {}, columns);
   for (size_t m = 0; m < model.size(); ++m) {
     const torch::Tensor alone =
         features[m].defined() ? model.alone(m, features[m]) : torch::Tensor();
@@ -114,8 +115,8 @@ std::string lines_of(MultimodalModelImpl& model, const Task& task, const Batch& 
 
 void run(const PredictArguments& arguments) {
   const RunDirectory directory = RunDirectory::open(arguments.run);
-  const Recipe recipe =
-      parse_recipe(directory.recipe(), (directory.path() / "recipe.toml").string());
+  Recipe recipe = parse_recipe(directory.recipe(), (directory.path() / "recipe.toml").string());
+  recipe.settings.skip_damaged = recipe.settings.skip_damaged || arguments.skip_damaged;
   const auto names = recipe.modality_names();
   const auto columns = recipe.task->prediction_columns();
   std::error_code ignored;
@@ -130,6 +131,7 @@ void run(const PredictArguments& arguments) {
   const auto manifest =
       read_rows(arguments.manifest, names, absent, recipe.settings.skip_damaged, skipped);
   const auto data = recipe.open_unlabelled(manifest, recipe.open_cache());
+  expect_shapes_of_run(*data, directory, recipe);
   skipped.insert(skipped.end(), data->dropped().begin(), data->dropped().end());
   MultimodalModel model = recipe.build_model();
   const RunState state = directory.load("best", *model, nullptr);
@@ -147,6 +149,10 @@ void run(const PredictArguments& arguments) {
   }
   for (const SkippedSample& sample : skipped) {
     std::cerr << "left out: " << on_one_line(sample.reason) << "\n";
+  }
+  if (!skipped.empty()) {
+    std::cerr << fmt::format("left out: {} of {} rows\n", skipped.size(),
+                             skipped.size() + predicted);
   }
   if (predicted == 0) {
     throw DataError(
@@ -174,6 +180,9 @@ void add_predict(CLI::App& app) {
       ->required()
       ->check(not_empty);
   add_absent(*command, arguments->absent, "Predict as if this modality did not exist");
+  command->add_flag("--skip-damaged", arguments->skip_damaged,
+                    "Leave out, and list, rows that cannot be read, as with data.on_error = "
+                    "\"skip\" in the run's recipe");
   command->callback([arguments] { run(*arguments); });
 }
 

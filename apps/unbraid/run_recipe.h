@@ -1,19 +1,17 @@
 #pragma once
 
-#include <filesystem>
+#include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "unbraid/training/recipe.h"
 #include "unbraid/training/trainer.h"
 
 namespace unbraid {
 
-/// As read_recipe; sizes of features that it leaves to be found (`feature_size = 0`) are found from
-/// the first training samples.
-Recipe read_sized_recipe(const std::string& path, const std::vector<std::string>& overrides);
-
-/// One split, every row checked; a DataError where the manifest has no such rows.
+/// One split, every row checked; a DataError where the manifest has no such rows, or none that can
+/// be used.
 std::shared_ptr<ManifestDataSet> open_required_split(
     const Recipe& recipe, const std::shared_ptr<const Manifest>& manifest, Split split,
     const std::shared_ptr<TensorCache>& cache);
@@ -21,6 +19,7 @@ std::shared_ptr<ManifestDataSet> open_required_split(
 /// What a recipe is trained with.
 struct OpenedParts {
   TrainingParts parts;
+  std::map<std::string, std::vector<int64_t>> shapes;  // of the inputs, by modality
   std::vector<std::string> notes;  // for a person: how the initial weights were found
 };
 
@@ -31,6 +30,11 @@ OpenedParts open_parts(const Recipe& recipe, const std::shared_ptr<TensorCache>&
 
 /// Throws RecipeError unless the run in `folder` was started with this recipe.
 void expect_started_with(const Recipe& recipe, const std::filesystem::path& folder);
+
+/// From now on samples of `data` have to be of the shapes that the run was trained on, as far as it
+/// says what they were.
+void expect_shapes_of_run(ManifestDataSet& data, const RunDirectory& directory,
+                          const Recipe& recipe);
 
 /// What a run had from its cache, for a person; empty without one.
 std::string format_cache(const Recipe& recipe, const std::shared_ptr<TensorCache>& cache);

@@ -1,11 +1,11 @@
 #include <filesystem>
 #include <iostream>
 #include <memory>
-#include <sstream>
 
 #include <fmt/format.h>
 
 #include "apps/unbraid/commands.h"
+#include "apps/unbraid/model_check.h"
 #include "apps/unbraid/run_recipe.h"
 
 namespace unbraid {
@@ -26,8 +26,8 @@ std::filesystem::path folder_of_run(const TrainArguments& arguments, const Recip
   }
   const fs::path path(arguments.recipe);
   if (arguments.resume && path.filename() == "recipe.toml" &&
-      RunDirectory::holds_run(path.parent_path())) {
-    return path.parent_path();  // the recipe of a run continues that run
+      RunDirectory::was_created(folder_of(path))) {
+    return folder_of(path);  // the recipe of a run continues that run
   }
   return fs::path("runs") / fmt::format("{}-{}-seed{}", path.stem().string(), recipe.method->name(),
                                         recipe.settings.seed);

@@ -23,7 +23,7 @@ struct Outcome {
 };
 
 inline Outcome unbraid_program(const std::string& arguments) {
-  const std::string command = std::string(UNBRAID_PROGRAM) + " " + arguments + " 2>&1 </dev/null";
+  const std::string command = fmt::format("{} {} 2>&1 </dev/null", UNBRAID_PROGRAM, arguments);
   FILE* pipe = popen(command.c_str(), "r");
   Outcome outcome;
   std::array<char, 4096> buffer{};

@@ -129,6 +129,12 @@ TEST_F(Predict, LeavesOutWhatCannotBeReadWhereTheRunSkips) {
   expect_error(predict(rows_text), 4, "rows.csv:4: expected a cell");
   expect_error(predict("id,left,right\na,good.npy,3\nb,missing.npy,4\n"), 4, "rows.csv:3: left: ");
   EXPECT_FALSE(std::filesystem::exists(out()));
+  const Outcome asked = predict(rows_text, "--skip-damaged");
+  ASSERT_EQ(asked.code, 0) << asked.output;
+  for (const std::string part : {"left out: ", "rows.csv:3: left: ", "left out: 3 of 5 rows\n"}) {
+    EXPECT_NE(asked.output.find(part), std::string::npos) << part << "\n" << asked.output;
+  }
+  EXPECT_EQ(rows().size(), 2);
 
   std::filesystem::remove_all(folder_ / "run");
   ASSERT_EQ(train("--set train.epochs=1 --set data.on_error=skip").code, 0);
@@ -146,6 +152,32 @@ TEST_F(Predict, LeavesOutWhatCannotBeReadWhereTheRunSkips) {
   EXPECT_EQ(none.code, 4) << none.output;
   EXPECT_NE(none.output.find("none can be read"), std::string::npos) << none.output;
   EXPECT_EQ(rows().size(), 2);  // the file of before
+}
+
+// The encoder takes sequences of any length, the fusion as many tokens as it has positions for.
+TEST_F(Predict, RefusesSamplesOfAnotherShapeThanTheRuns) {
+  const std::vector<float> values(60 * 64, 0.5F);
+  write_npy(folder_ / "table.npy", {60, 4, 4}, std::vector<float>(60 * 16, 0.5F));
+  const std::string encoder =
+      "--set modalities.{}.encoder='{{ type = \"cnn1d\", in_features = 4, tokens = true }}' ";
+  ASSERT_EQ(train(fmt::format(fmt::runtime(encoder + encoder), "left", "right") +
+                  "--set train.epochs=1 --set fusion='{ type = \"transformer\", width = 8, "
+                  "max_tokens = 2 }'")
+                .code,
+            0);
+  const std::string run = (folder_ / "run").string();
+  const std::string rows = "id,left,right\na,1,2\nb,3,4\n";
+  ASSERT_EQ(predict(rows).code, 0);
+  write_npy(folder_ / "table.npy", {60, 16, 4}, values);
+  expect_error(predict(rows), 4, "rows.csv:2: left: expected the shape [4, 4] of what the run was");
+  expect_error(unbraid_program("eval " + run), 4,
+               "manifest.csv:50: left: expected the shape [4, 4]");
+  std::filesystem::remove(folder_ / "run/inputs.json");
+  const std::string tokens =
+      "the batch from sample '{}' on: the fusion does not take these features: [transformer] "
+      "expected at most 2 tokens";
+  expect_error(predict(rows), 4, fmt::format(fmt::runtime(tokens), "a"));
+  expect_error(unbraid_program("eval " + run), 4, fmt::format(fmt::runtime(tokens), "s48"));
 }
 
 TEST_F(Predict, RefusesWhatIsWrong) {
@@ -170,7 +202,13 @@ TEST_F(Predict, RefusesWhatIsWrong) {
   // A sample that the encoder does not take.
   write_npy(folder_ / "table.npy", {60, 5}, std::vector<float>(300));
   expect_error(predict(good), 4,
+               "rows.csv:2: left: expected the shape [4] of what the run was trained on, found [5] "
+               "in 'a'");
+  std::filesystem::remove(folder_ / "run/inputs.json");  // of a run that does not know it
+  expect_error(predict(good), 4,
                "the batch from sample 'a' on: left: the encoder does not take samples of [5]");
+  write_text(folder_ / "run/inputs.json", "nonsense");
+  expect_error(predict(good), 5, "inputs.json: expected the shapes of a run's inputs");
 }
 
 }  // namespace

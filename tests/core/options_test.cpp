@@ -100,7 +100,8 @@ TEST(Options, RefusesNumbersThatNoFloatHolds) {
   EXPECT_EQ(options.number("small"), 1e-40);
   EXPECT_EQ(
       message_of([&] { options.number("small", std::nullopt, {.min = 0, .open_min = true}); }),
-      "r.toml:3: small: expected a number above 0, got 1e-40");
+      "r.toml:3: small: expected a number above 0 that a float can hold, so at least 1.18e-38, got "
+      "1e-40");
 }
 
 TEST(Options, ListsChoicesAndNamesTheNearest) {

@@ -415,6 +415,10 @@ TEST_F(Safetensors, LeavesThePreviousFileWhenWritingFails) {
         << call;
   }
   EXPECT_EQ(read_text(path_), before);
+  // The name that was asked for, not the one beside it.
+  EXPECT_TRUE(storage_error([] {
+                write_safetensors("/proc/x.safetensors", {});
+              }).starts_with("/proc/x.safetensors: cannot create: "));
   EXPECT_EQ(testing::entries_in(folder_.path()), 1U);
   EXPECT_EQ(testing::run_in_child([&] {
               testing::limit_file_size(1000);

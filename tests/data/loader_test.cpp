@@ -2,11 +2,13 @@
 
 #include <atomic>
 #include <chrono>
+#include <csignal>
 #include <set>
 #include <stdexcept>
 #include <thread>
 
 #include "media/fixtures.h"
+#include "unbraid/core/stop.h"
 
 namespace unbraid {
 namespace {
@@ -319,6 +321,22 @@ TEST(Loader, WorkersKeepToOneThreadAndNoGradient) {
   }
   EXPECT_EQ(at::get_num_threads(), 3);
   at::set_num_threads(before);
+}
+
+TEST(Loader, StopsWithinABatch) {
+  for (const int workers : {0, 1}) {
+    const auto data = std::make_shared<NumberedData>(100);
+    data->hook = [](size_t index) {
+      if (index == 2) {
+        request_stop(SIGTERM);
+      }
+    };
+    Loader loader(data, {.batch_size = 100, .workers = workers, .skip_damaged = true});
+    loader.start(0);
+    EXPECT_THROW(loader.next(), Error);
+    EXPECT_EQ(data->gets, 3);
+    request_stop(0);
+  }
 }
 
 TEST(Loader, MeasuresItsWaits) {

@@ -164,6 +164,7 @@ TEST(MultilabelMetrics, ClassesThatNeverOccurDoNotCount) {
       EXPECT_TRUE(std::isnan(value)) << name;
     }
     EXPECT_NE(metrics->details().find("nan"), std::string::npos);
+    EXPECT_EQ(metrics->details().find("-nan"), std::string::npos) << metrics->details();
   }
   MultilabelMetrics not_a_number({.classes = 1});
   not_a_number.update(torch::full({4, 1}, std::nan("")), torch::ones({4, 1}));

@@ -55,7 +55,7 @@ TEST(Ordinal, ReadsItsKeys) {
   EXPECT_NEAR(values.at("acc2_has0"), 2.0 / 3, 1e-12);  // 3 is neutral: 2.9 is on its other side
   EXPECT_EQ(values.at("acc2_non0"), 1);
   EXPECT_NE(recipe_error({{"type", value("ordinal")}, {"high", value(int64_t{-3})}})
-                .find("task.high: expected an integer of at least -2"),
+                .find("task.low: expected less than task.high (-3), got -3"),
             std::string::npos);
   EXPECT_NE(
       recipe_error({{"type", value("ordinal")}, {"neutral", value(3.5)}}).find("task.neutral"),

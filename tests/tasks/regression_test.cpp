@@ -57,8 +57,9 @@ TEST(Regression, OtherLabelsAreErrors) {
   EXPECT_NE(label_error(three, "1;;2"), "nothing thrown");
   const Regression narrow({.deviation = {1e-10}});
   EXPECT_EQ(label_error(narrow, "1e30"),
-            "label: expected a number that a float holds after task.mean and task.std, got "
-            "\"1e30\"");
+            "label: expected a number of at most 1e+15 after task.mean and task.std, got \"1e30\"");
+  EXPECT_NE(label_error(one, "-1e20"), "nothing thrown");  // its square is no float
+  EXPECT_EQ(Regression({.deviation = {1e20}}).target("1e30").item<float>(), 1e10F);
 }
 
 TEST(Regression, PredictionsAreWrittenAsLabels) {

@@ -299,7 +299,8 @@ TEST_F(CheckpointDirectory, SurvivesAFullDisk) {
     EXPECT_EQ(content_of(find_valid_directory(target)), "old");
     EXPECT_EQ(testing::entries_in(disk), 1U);
   }
-  EXPECT_NE(error.find("more: cannot write: No space left on device"), std::string::npos) << error;
+  EXPECT_NE(error.find("disk/last/more: cannot write: No space left on device"), std::string::npos)
+      << error;
   ::umount(disk.c_str());
 }
 

@@ -128,6 +128,33 @@ TEST_F(EncoderWeightsFile, WhatIsMissingIsAnErrorUnlessItIsAllowed) {
   expect_refused(*encoder, "found none of them, but 1 others (\"fc.weight\")", kPartial);
 }
 
+TEST_F(EncoderWeightsFile, ValuesThatAreNotFiniteAreRefused) {
+  for (const double value : {std::nan(""), HUGE_VAL}) {
+    for (const char* name : {"layer1.0.bn1.weight", "bn1.running_var"}) {
+      for (const torch::ScalarType type : {torch::kFloat, torch::kHalf, torch::kBFloat16}) {
+        NamedTensors tensors = image_net(3);
+        for (auto& [key, tensor] : tensors) {
+          if (key == name) {
+            tensor = tensor.to(type);
+            tensor[1] = value;
+          }
+        }
+        write(tensors);
+        expect_refused(*make_encoder(4),
+                       fmt::format("{}: expected finite numbers, 1 of 2 are not", name));
+      }
+    }
+  }
+  // What the encoder has no use for may be anything; a mask may be infinite where the encoder's is.
+  NamedTensors tensors = image_net(3);
+  tensors.back().second.fill_(std::nan(""));
+  write(tensors);
+  EXPECT_NO_THROW(load(*make_encoder(4)));
+  const torch::Tensor mask = torch::tensor({0.0, -HUGE_VAL});
+  EXPECT_NO_THROW(check_finite(mask, mask.clone(), "file", "mask"));
+  EXPECT_THROW(check_finite(mask, torch::zeros(2), "file", "mask"), StorageError);
+}
+
 TEST_F(EncoderWeightsFile, AnotherShapeNamesBoth) {
   const auto grey = make_encoder(4, 1);
   write(image_net(3));

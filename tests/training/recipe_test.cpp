@@ -82,15 +82,17 @@ TEST(Segmentation, RefusesWhatDoesNotFitIt) {
             "--set modalities.color.augment=true: modalities.color.augment: expected false with "
             "the task segmentation, whose labels would not be cropped and mirrored alike, got true "
             "(the default)");
-  EXPECT_EQ(
-      refusal_of({"fusion={ type = \"concat\" }"}),
-      "[concat] this fusion gives one output for each sample, but the task wants one for each "
-      "pixel, as the fusion \"decoder\" gives");
+  EXPECT_EQ(refusal_of({"fusion={ type = \"concat\" }"}),
+            "--set fusion={ type = \"concat\" }:1: fusion.type: [concat] this fusion gives one "
+            "output for each sample, but the task wants one for each "
+            "pixel, as the fusion \"decoder\" gives");
   EXPECT_EQ(refusal_of({"task={ type = \"classification\", classes = 3 }"}),
-            "[decoder] this fusion gives an output for each pixel, but the task wants one for each "
+            "r.toml:10: fusion.type: [decoder] this fusion gives an output for each pixel, but the "
+            "task wants one for each "
             "sample");
   EXPECT_EQ(refusal_of({"modalities.color.encoder.maps=false"}),
-            "[decoder] this fusion takes maps, but the encoder of color gives vectors");
+            "r.toml:10: fusion.type: [decoder] this fusion takes maps, but the encoder of color "
+            "gives vectors");
 }
 
 }  // namespace

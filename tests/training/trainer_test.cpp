@@ -422,6 +422,39 @@ TEST(Train, FrozenPartsStayAsTheyAre) {
   }
 }
 
+/// Asks to stop while it runs, or counts its runs.
+class StoppingEncoder : public Mlp {
+ public:
+  explicit StoppingEncoder(int signal) : Mlp({kInputs, 8}), signal_(signal) {}
+  torch::Tensor forward(const torch::Tensor& input) override {
+    ++runs;
+    request_stop(signal_);
+    return Mlp::forward(input);
+  }
+  int runs = 0;
+
+ private:
+  int signal_;
+};
+
+TEST(Train, StopsBetweenModalities) {
+  const TemporaryFolder folder;
+  TrainingParts parts = make_parts();
+  parts.model = MultimodalModel();
+  const auto second = std::make_shared<StoppingEncoder>(0);
+  parts.model->add_encoder("audio", std::make_shared<StoppingEncoder>(SIGTERM));
+  parts.model->add_encoder("visual", second);
+  parts.model->set_fusion(
+      std::make_shared<ConcatFusion>(FusionShape{{"audio", "visual"}, {8, 8}, 3}));
+  RunDirectory directory = RunDirectory::create(folder / "run", "");
+  EXPECT_THROW(train(parts, make_settings(), directory), Error);
+  request_stop(0);
+  EXPECT_EQ(second->runs, 0);
+  EXPECT_THROW(evaluate(*parts.model.ptr(), *parts.task, parts.val, make_settings()), Error);
+  request_stop(0);
+  EXPECT_EQ(second->runs, 0);
+}
+
 TEST(Train, StopsWhileItValidates) {
   const TemporaryFolder folder;
   RunDirectory directory = RunDirectory::create(folder / "run", "");
@@ -565,6 +598,20 @@ TEST(RunDirectory, RefusesToOverwriteARun) {
   EXPECT_THROW(RunDirectory::create(folder / "run", "a = 1\n"), Error);
   EXPECT_THROW(RunDirectory::open(folder / "other"), StorageError);
   EXPECT_EQ(RunDirectory::open(folder / "run").recipe(), "a = 1\n");
+}
+
+TEST(RunDirectory, KnowsTheShapesOfInputs) {
+  const TemporaryFolder folder;
+  RunDirectory directory = RunDirectory::create(folder / "run", "");
+  EXPECT_TRUE(directory.input_shapes().empty());
+  const std::map<std::string, std::vector<int64_t>> shapes = {{"audio", {1, 257, 188}},
+                                                              {"visual", {4}}};
+  directory.write_input_shapes(shapes);
+  EXPECT_EQ(directory.input_shapes(), shapes);
+  for (const char* damaged : {"", "[1]", "{\"audio\": 1}", "{\"audio\": [\"x\"]}"}) {
+    write_text(folder / "run/inputs.json", damaged);
+    EXPECT_THROW(directory.input_shapes(), StorageError) << damaged;
+  }
 }
 
 TEST(RunDirectory, RefusesAFolderWithFilesOfSomebodyElse) {

@@ -27,15 +27,20 @@ constexpr uint64_t kLargestTransfer = uint64_t{1} << 30;
                                  std::generic_category().message(error)));
 }
 
-int open_or_fail(const fs::path& path, int flags, std::string_view action) {
+// `named`: what an error calls it.
+int open_or_fail(const fs::path& path, int flags, std::string_view action, const fs::path& named) {
   int descriptor = -1;
   do {
     descriptor = ::open(path.c_str(), flags | O_CLOEXEC, 0666);
   } while (descriptor < 0 && errno == EINTR);
   if (descriptor < 0) {
-    fail(path, action, errno);
+    fail(named, action, errno);
   }
   return descriptor;
+}
+
+int open_or_fail(const fs::path& path, int flags, std::string_view action) {
+  return open_or_fail(path, flags, action, path);
 }
 
 // Some file systems cannot sync a directory and say EINVAL; there is nothing better to do there.
@@ -115,7 +120,7 @@ void InputFile::read(uint64_t offset, void* into, uint64_t bytes) const {
 DurableFile::DurableFile(const fs::path& path)
     : path_(replaceable(resolved_target(path))),
       staging_(prepare_staging(path_)),
-      file_(open_or_fail(staging_, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, "create")) {}
+      file_(open_or_fail(staging_, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, "create", path_)) {}
 
 DurableFile::~DurableFile() {
   if (!committed_) {

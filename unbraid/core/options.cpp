@@ -73,15 +73,23 @@ Value to_value(const T& data) {
   }
 }
 
-std::string in_words(const Range& range, const char* kind) {
-  if (std::isfinite(range.min) && std::isfinite(range.max)) {
-    return fmt::format("{} {} {} and at most {}", kind, range.open_min ? "above" : "of at least",
-                       range.min, range.max);
-  }
+// What is expected of `value`, which is outside of the range or no float is within.
+std::string in_words(const Range& range, const char* kind, double value) {
+  constexpr double kLargest = std::numeric_limits<float>::max();
+  constexpr double kSmallest = std::numeric_limits<float>::min();
+  std::string words = kind;
   if (std::isfinite(range.min)) {
-    return fmt::format("{} {} {}", kind, range.open_min ? "above" : "of at least", range.min);
+    words += fmt::format(" {} {}", range.open_min ? "above" : "of at least", range.min);
   }
-  return std::isfinite(range.max) ? fmt::format("{} of at most {}", kind, range.max) : kind;
+  if (std::isfinite(range.max)) {
+    words += fmt::format(" {}at most {}", std::isfinite(range.min) ? "and " : "of ", range.max);
+  }
+  if (std::isfinite(value) && std::abs(value) > kLargest) {
+    words += " that a float can hold";
+  } else if (range.open_min && range.min == 0 && value > 0 && value < kSmallest) {
+    words += fmt::format(" that a float can hold, so at least {:.3g}", kSmallest);
+  }
+  return words;
 }
 
 // Whether `value` is within the range, also once it is rounded to a float.
@@ -194,7 +202,8 @@ bool Options::boolean(const std::string& key, std::optional<bool> fallback) {
 int64_t Options::integer(const std::string& key, std::optional<int64_t> fallback, Range range) {
   const int64_t value = *get(key, fallback, "an integer");
   if (!inside(range, static_cast<double>(value))) {
-    throw error(key, fmt::format("expected {}, got {}", in_words(range, "an integer"), value));
+    throw error(key, fmt::format("expected {}, got {}",
+                                 in_words(range, "an integer", static_cast<double>(value)), value));
   }
   return value;
 }
@@ -202,9 +211,7 @@ int64_t Options::integer(const std::string& key, std::optional<int64_t> fallback
 double Options::number(const std::string& key, std::optional<double> fallback, Range range) {
   const double value = *get(key, fallback, "a number");
   if (!inside(range, value)) {
-    const bool too_large = std::abs(value) > std::numeric_limits<float>::max();
-    throw error(key, fmt::format("expected {}{}, got {}", in_words(range, "a number"),
-                                 too_large ? " that a float can hold" : "", value));
+    throw error(key, fmt::format("expected {}, got {}", in_words(range, "a number", value), value));
   }
   return value;
 }
@@ -240,8 +247,9 @@ std::vector<int64_t> Options::integers(const std::string& key,
   auto values = *get(key, fallback, "a list of integers");
   for (const int64_t value : values) {
     if (!inside(range, static_cast<double>(value))) {
-      throw error(key, fmt::format("expected a list whose every entry is {}, got {}",
-                                   in_words(range, "an integer"), value));
+      throw error(key,
+                  fmt::format("expected a list whose every entry is {}, got {}",
+                              in_words(range, "an integer", static_cast<double>(value)), value));
     }
   }
   return values;
@@ -254,7 +262,7 @@ std::vector<double> Options::numbers(const std::string& key,
   for (const double value : values) {
     if (!inside(range, value)) {
       throw error(key, fmt::format("expected a list whose every entry is {}, got {}",
-                                   in_words(range, "a number"), value));
+                                   in_words(range, "a number", value), value));
     }
   }
   return values;

@@ -21,6 +21,7 @@
 
 #include "unbraid/core/error.h"
 #include "unbraid/core/random.h"
+#include "unbraid/core/stop.h"
 
 namespace unbraid {
 namespace {
@@ -213,6 +214,7 @@ class Loader::Impl {
     std::vector<std::string> ids;
     std::vector<SkippedSample> skipped;
     for (size_t i = first; i < end && !plan.cancelled; ++i) {
+      throw_if_stopped();
       const std::string& id = data_->id(plan.order[i]);
       try {
         samples.push_back(data_->get(plan.order[i], plan.epoch, options_.training));

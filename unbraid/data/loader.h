@@ -23,7 +23,8 @@ struct LoaderOptions {
 
 /// Batches of one epoch after another, decoded ahead by worker threads, in an order and with
 /// content that do not depend on the number of workers. A sample that fails throws its DataError
-/// from `next` at its own position, unless it is to be skipped. One consumer thread.
+/// from `next` at its own position, unless it is to be skipped; so does a stop that was asked for
+/// (core/stop.h). One consumer thread.
 class Loader {
  public:
   /// Throws DataError when no batch would come out (an empty set, or one smaller than batch_size

@@ -81,6 +81,14 @@ bool ManifestDataSet::has(size_t index, size_t modality) const {
 
 const std::string& ManifestDataSet::id(size_t index) const { return samples_.at(index).row->id; }
 
+std::string ManifestDataSet::place(size_t index) const {
+  return fmt::format("{}:{}", manifest_->path, samples_.at(index).row->line);
+}
+
+torch::Tensor ManifestDataSet::target(size_t index) const {
+  return target_of(samples_.at(index), 0, false);
+}
+
 Sample ManifestDataSet::get(size_t index, uint64_t epoch, bool training) const {
   const Entry& entry = samples_.at(index);
   const ManifestRow& row = *entry.row;
@@ -95,7 +103,7 @@ Sample ManifestDataSet::get(size_t index, uint64_t epoch, bool training) const {
     at_place(place_of(row) + modality.name + ": ", [&] {
       sample.inputs[m] = modality.decoder->load(resolved(row.cells[m], *modality.decoder),
                                                 context_of(row, modality.name, epoch, training));
-      check_shape(sample.inputs[m], m);
+      check_shape(sample.inputs[m], m, row.id);
     });
   }
   return sample;
@@ -117,19 +125,23 @@ SampleContext ManifestDataSet::context_of(const ManifestRow& row, std::string_vi
   return {.seed = seed_, .epoch = epoch, .id = row.id, .modality = modality, .training = training};
 }
 
-void ManifestDataSet::expect_shapes_of(const Sample& sample) {
-  shapes_.clear();
-  for (const torch::Tensor& input : sample.inputs) {
-    TORCH_CHECK(input.defined(), "[data] expected a sample with every modality");
-    shapes_.push_back(input.sizes().vec());
+void ManifestDataSet::expect_shapes(std::vector<InputShape> shapes) {
+  if (shapes.size() != modalities_.size()) {
+    throw std::invalid_argument("expected a shape for each modality");
   }
+  shapes_ = std::move(shapes);
 }
 
-void ManifestDataSet::check_shape(const torch::Tensor& input, size_t modality) const {
-  if (!shapes_.empty() && input.sizes() != shapes_[modality]) {
-    throw DataError(fmt::format("expected the shape [{}] of the first training sample, found [{}]",
-                                fmt::join(shapes_[modality], ", "),
-                                fmt::join(input.sizes(), ", ")));
+void ManifestDataSet::check_shape(const torch::Tensor& input, size_t modality,
+                                  const std::string& id) const {
+  if (shapes_.empty() || shapes_[modality].whose.empty()) {
+    return;
+  }
+  const InputShape& expected = shapes_[modality];
+  if (input.sizes() != at::IntArrayRef(expected.sizes)) {
+    throw DataError(fmt::format("expected the shape [{}] of {}, found [{}] in '{}'",
+                                fmt::join(expected.sizes, ", "), expected.whose,
+                                fmt::join(input.sizes(), ", "), id));
   }
 }
 

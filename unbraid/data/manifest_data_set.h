@@ -25,6 +25,12 @@ struct DataModality {
 using LabelReader = std::variant<std::function<torch::Tensor(const std::string& label)>,
                                  std::shared_ptr<const Decoder>>;
 
+/// What the inputs of a modality have to be like.
+struct InputShape {
+  std::vector<int64_t> sizes;
+  std::string whose;  // "the first training sample"; empty: any shape will do
+};
+
 /// The samples of one split of a manifest.
 class ManifestDataSet final : public DataSet {
  public:
@@ -36,14 +42,20 @@ class ManifestDataSet final : public DataSet {
                   std::vector<DataModality> modalities, LabelReader label, uint64_t seed,
                   bool skip_damaged = false);
 
-  /// From now on `get` throws DataError for a sample whose inputs are not of the shapes of this
-  /// one.
-  void expect_shapes_of(const Sample& sample);
+  /// From now on `get` throws DataError for a sample whose inputs are not of these shapes, one for
+  /// each modality.
+  void expect_shapes(std::vector<InputShape> shapes);
 
   [[nodiscard]] size_t size() const override { return samples_.size(); }
   [[nodiscard]] const std::vector<SkippedSample>& dropped() const override { return dropped_; }
   [[nodiscard]] const std::string& id(size_t index) const override;
   [[nodiscard]] bool has(size_t index, size_t modality) const;
+  /// Of the manifest.
+  [[nodiscard]] const std::string& path() const { return manifest_->path; }
+  /// Where a sample stands: "manifest.csv:17".
+  [[nodiscard]] std::string place(size_t index) const;
+  /// The target alone, as `get` gives it outside of training.
+  [[nodiscard]] torch::Tensor target(size_t index) const;
   /// Throws DataError "manifest.csv:17: audio: …" when a cell, or a label that is a file, cannot be
   /// decoded.
   [[nodiscard]] Sample get(size_t index, uint64_t epoch, bool training) const override;
@@ -63,7 +75,7 @@ class ManifestDataSet final : public DataSet {
   /// A cell as its decoder takes it: a path relative to the manifest becomes one that can be
   /// opened.
   [[nodiscard]] std::string resolved(const std::string& cell, const Decoder& decoder) const;
-  void check_shape(const torch::Tensor& input, size_t modality) const;
+  void check_shape(const torch::Tensor& input, size_t modality, const std::string& id) const;
   /// "manifest.csv:17: ".
   [[nodiscard]] std::string place_of(const ManifestRow& row) const;
 
@@ -73,7 +85,7 @@ class ManifestDataSet final : public DataSet {
   uint64_t seed_;
   std::vector<Entry> samples_;
   std::vector<SkippedSample> dropped_;
-  std::vector<std::vector<int64_t>> shapes_;  // by modality; empty: any
+  std::vector<InputShape> shapes_;  // by modality; empty: any
 };
 
 }  // namespace unbraid

@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "unbraid/core/stop.h"
 #include "unbraid/methods/auxiliary.h"
 #include "unbraid/methods/dgl.h"
 #include "unbraid/methods/gated_dgl.h"
@@ -30,6 +31,7 @@ constexpr std::array kMethods{
 }  // namespace
 
 torch::Tensor TrainingStep::loss(const torch::Tensor& output, std::optional<size_t> only) const {
+  throw_if_stopped();  // between modalities: a batch may take long
   return task.loss(output, only ? batch.presence.pack(batch.target, *only) : batch.target);
 }
 

@@ -90,8 +90,11 @@ TransformerBlockOptions read_transformer_block(Options& options,
   const TransformerBlockOptions read{
       .width = options.integer("width", defaults.width, {.min = 1, .max = 1 << 16}),
       .heads = options.integer("heads", defaults.heads, {.min = 1, .max = 1 << 16}),
-      .dropout = options.number("dropout", defaults.dropout, {.min = 0, .max = 1}),
+      .dropout = options.number("dropout", defaults.dropout, {.min = 0}),
   };
+  if (read.dropout >= 1) {
+    throw options.error("dropout", fmt::format("expected a number below 1, got {}", read.dropout));
+  }
   if (read.width % read.heads != 0) {
     throw options.error(
         "heads", fmt::format("expected a divisor of width ({}), got {}", read.width, read.heads));

@@ -70,6 +70,9 @@ std::pair<int64_t, std::vector<std::string>> read_number_or_names(Options& optio
   std::vector<std::string> names = options.texts(key);
   std::vector<std::string> sorted = names;
   std::sort(sorted.begin(), sorted.end());
+  if (!sorted.empty() && sorted.front().empty()) {
+    throw options.error(key, "expected names, got an empty one");
+  }
   if (static_cast<int64_t>(names.size()) < fewest ||
       std::adjacent_find(sorted.begin(), sorted.end()) != sorted.end()) {
     throw options.error(

@@ -28,7 +28,7 @@ std::string class_name(int64_t index, const std::vector<std::string>& names);
 /// expected …, got …".
 double label_number(const std::string& part);
 
-/// Reads `key`, a number of things ("classes") or a list of their names, none of them twice: how
+/// Reads `key`, a number of things ("classes") or a list of their names, none empty or twice: how
 /// many there are, and the names if they have some. Throws RecipeError for fewer than `fewest` or
 /// more than `most`.
 std::pair<int64_t, std::vector<std::string>> read_number_or_names(

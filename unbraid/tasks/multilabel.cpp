@@ -22,7 +22,8 @@ torch::Tensor predicted(const torch::Tensor& output, double threshold) {
 
 /// 2 TP / (2 TP + FP + FN), NaN of nothing.
 torch::Tensor f1_of(const torch::Tensor& hits, const torch::Tensor& seen) {
-  return 2 * hits.to(torch::kDouble) / seen;
+  return (2 * hits.to(torch::kDouble) / seen)
+      .masked_fill(seen == 0, std::numeric_limits<double>::quiet_NaN());
 }
 
 /// NaN without a positive.
@@ -43,7 +44,7 @@ double average_precision(const torch::Tensor& scores, const torch::Tensor& posit
     sum += static_cast<double>(hits - hits_before) * static_cast<double>(hits) /
            static_cast<double>(end);
   }
-  return sum / static_cast<double>(hits);
+  return hits == 0 ? std::numeric_limits<double>::quiet_NaN() : sum / static_cast<double>(hits);
 }
 
 }  // namespace

@@ -67,9 +67,13 @@ std::vector<std::vector<std::string>> Ordinal::predictions(const torch::Tensor& 
 
 std::shared_ptr<const Task> Ordinal::read(Options& options) {
   OrdinalOptions read;
-  read.low = options.integer("low", read.low, {.min = -kWidest, .max = kWidest - 1});
+  read.low = options.integer("low", read.low, {.min = -kWidest, .max = kWidest});
+  read.high = options.integer("high", read.high, {.min = -kWidest, .max = kWidest});
+  if (read.low >= read.high) {
+    throw options.error("low", fmt::format("expected less than {}.high ({}), got {}",
+                                           options.name(), read.high, read.low));
+  }
   const auto low = static_cast<double>(read.low);
-  read.high = options.integer("high", read.high, {.min = low + 1, .max = kWidest});
   const auto high = static_cast<double>(read.high);
   read.neutral = options.number("neutral", (low + high) / 2, {.min = low, .max = high});
   read.loss = RegressionLoss::read(options, read.loss.type);

@@ -12,6 +12,9 @@
 namespace unbraid {
 namespace {
 
+// Of a target: its square, summed over a batch, still is a float.
+constexpr float kLargest = 1e15F;
+
 /// `values`, or as many times `fallback`, as [targets] double.
 torch::Tensor row_of(const std::vector<double>& values, int64_t targets, double fallback) {
   return values.empty() ? torch::full({targets}, fallback, torch::kDouble)
@@ -82,10 +85,10 @@ torch::Tensor Regression::target(const std::string& label) const {
     const double mean = options_.mean.empty() ? 0 : options_.mean[i];
     const double deviation = options_.deviation.empty() ? 1 : options_.deviation[i];
     const auto value = static_cast<float>((label_number(parts[i]) - mean) / deviation);
-    if (!std::isfinite(value)) {
+    if (!(std::abs(value) <= kLargest)) {
       throw DataError(fmt::format(
-          "label: expected a number that a float holds after task.mean and task.std, got \"{}\"",
-          parts[i]));
+          "label: expected a number of at most {:g} after task.mean and task.std, got \"{}\"",
+          kLargest, parts[i]));
     }
     values[static_cast<int64_t>(i)] = value;
   }

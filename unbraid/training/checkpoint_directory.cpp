@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include <xxhash.h>
 #include <nlohmann/json.hpp>
 
@@ -223,6 +224,16 @@ void write_unguarded(const fs::path& target, const std::function<void(const fs::
   fs::remove_all(old_name(target), ignored);
 }
 
+// `message` with the name of `target` where it has that of the staging directory, which no user
+// gave.
+std::string without_staging(std::string message, const fs::path& target) {
+  const std::string staging = fmt::format("{}.tmp.{}", target.string(), ::getpid());
+  if (const size_t place = message.find(staging); place != std::string::npos) {
+    message.replace(place, staging.size(), target.string());
+  }
+  return message;
+}
+
 // Tells one directory of this name from the next.
 auto identity_of(const fs::path& path) {
   struct stat status {};
@@ -234,10 +245,13 @@ auto identity_of(const fs::path& path) {
 
 void write_directory_atomically(const fs::path& target,
                                 const std::function<void(const fs::path&)>& fill) {
+  const fs::path place = resolved_target(target);
   try {
-    write_unguarded(resolved_target(target), fill);
+    write_unguarded(place, fill);
   } catch (const fs::filesystem_error& error) {
-    fail(error.path1(), "write", error.code());
+    fail(without_staging(error.path1().string(), place), "write", error.code());
+  } catch (const StorageError& error) {
+    throw StorageError(without_staging(error.what(), place));
   }
 }
 

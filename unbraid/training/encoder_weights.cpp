@@ -84,6 +84,7 @@ std::string load_encoder_weights(torch::nn::Module& encoder, const EncoderWeight
       given = with_channels(given, tensor.size(1));
       adapted.push_back(key);
     }
+    check_finite(given, tensor, weights.path, key);
     tensor.copy_(given);
     ++matched;
     left.erase(entry);

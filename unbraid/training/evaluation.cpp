@@ -32,9 +32,15 @@ class Scorer {
   [[nodiscard]] size_t samples() const { return static_cast<size_t>(samples_); }
   /// Empty without samples.
   [[nodiscard]] Scores scores() const {
-    return samples_ == 0 ? Scores()
-                         : Scores{loss_ / samples_, metrics_->values(), metrics_->details(),
-                                  metrics_->smaller_is_better()};
+    if (samples_ == 0) {
+      return {};
+    }
+    Scores scores{nan_without_sign(loss_ / samples_), metrics_->values(), metrics_->details(),
+                  metrics_->smaller_is_better()};
+    for (auto& [name, value] : scores.metrics) {
+      value = nan_without_sign(value);
+    }
+    return scores;
   }
 
  private:
@@ -62,7 +68,7 @@ class SubsetScorer {
       return;
     }
     const torch::Tensor rows = batch.presence.samples_with(kept_);
-    scorer_.add(model.fuse(left, batch.presence.only(kept_)),
+    scorer_.add(fuse_checked(model, batch, left, batch.presence.only(kept_)),
                 rows.defined() ? batch.target.index_select(0, rows.to(batch.target.device()))
                                : batch.target);
   }
@@ -76,24 +82,39 @@ class SubsetScorer {
   std::vector<bool> kept_;
 };
 
-/// An input that the encoder refuses is an error of the data: such a shape was never trained on.
-torch::Tensor encode_checked(MultimodalModelImpl& model, size_t modality, const Batch& batch) {
-  const torch::Tensor& input = batch.inputs[modality];
+/// What a part of the model refuses is an error of the data: it took what it was trained on.
+template <typename Forward>
+torch::Tensor checked(const Batch& batch, const std::string& refusal, const Forward& forward) {
+  throw_if_stopped();
   try {
-    return model.encode(modality, input);
+    return forward();
   } catch (const c10::Error& error) {
     const std::string what = error.what_without_backtrace();
     if (what.find("memory") != std::string::npos) {
       throw;
     }
-    throw DataError(fmt::format(
-        "the batch from sample '{}' on: {}: the encoder does not take samples of [{}]: {}",
-        batch.ids.front(), model.name(modality), fmt::join(input.sizes().slice(1), ", "),
-        what.substr(0, what.find('\n'))));
+    throw DataError(fmt::format("the batch from sample '{}' on: {}: {}", batch.ids.front(), refusal,
+                                what.substr(0, what.find('\n'))));
   }
 }
 
+torch::Tensor encode_checked(MultimodalModelImpl& model, size_t modality, const Batch& batch) {
+  const torch::Tensor& input = batch.inputs[modality];
+  return checked(batch,
+                 fmt::format("{}: the encoder does not take samples of [{}]", model.name(modality),
+                             fmt::join(input.sizes().slice(1), ", ")),
+                 [&] { return model.encode(modality, input); });
+}
+
 }  // namespace
+
+torch::Tensor fuse_checked(MultimodalModelImpl& model, const Batch& batch,
+                           const ModalityTensors& features, const Presence& presence) {
+  return checked(batch, "the fusion does not take these features",
+                 [&] { return model.fuse(features, presence); });
+}
+
+double nan_without_sign(double value) { return std::isnan(value) ? std::nan("") : value; }
 
 bool Scores::better_than(double other) const {
   const double value = selecting();
@@ -166,12 +187,12 @@ Evaluation evaluate(MultimodalModelImpl& model, const Task& task,
   result.skipped = for_each_encoded(
       model, data, settings,
       [&](const Batch& batch, const ModalityTensors& features) {
+        fused.add(model, batch, features);
         for (size_t m = 0; m < model.size(); ++m) {
           if (features[m].defined()) {
             alone[m].add(model.alone(m, features[m]), batch.presence.pack(batch.target, m));
           }
         }
-        fused.add(model, batch, features);
       },
       absent);
   result.samples = fused.samples();

@@ -36,7 +36,8 @@ struct Evaluation {
 /// Evaluates every sample of `data` once, in eval mode and without augmentation. Each modality
 /// alone is scored on the samples that have it. `absent[m]`: as if modality m did not exist;
 /// samples that have no other are then not among the `samples`. Leaves the model in eval mode.
-/// Stops at the next batch when asked to (core/stop.h). Throws DataError when no sample is left.
+/// Stops at the next sample or encoder when asked to (core/stop.h). Throws DataError when no sample
+/// is left.
 Evaluation evaluate(MultimodalModelImpl& model, const Task& task,
                     const std::shared_ptr<const DataSet>& data, const TrainingSettings& settings,
                     const std::vector<bool>& absent = {});
@@ -67,6 +68,14 @@ std::vector<SkippedSample> for_each_encoded(
     const TrainingSettings& settings,
     const std::function<void(const Batch& batch, const ModalityTensors& features)>& use,
     const std::vector<bool>& absent = {}, EncodedBatches batches = {});
+
+/// model.fuse(features, presence) of a batch that for_each_encoded gave; what the fusion refuses,
+/// such as more tokens than it has positions for, is a DataError.
+torch::Tensor fuse_checked(MultimodalModelImpl& model, const Batch& batch,
+                           const ModalityTensors& features, const Presence& presence);
+
+/// `value`; a NaN, whose sign says nothing, without it, so that it prints as "nan".
+double nan_without_sign(double value);
 
 /// Moves a batch to `device`.
 Batch to_device(Batch batch, torch::Device device);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -43,6 +44,8 @@ struct Recipe {
   std::vector<ModalityRecipe> modalities;        // those the method trains, in the recipe's order
   bool all_modalities = true;                    // the method trains all that the recipe has
   FusionBuilder fusion;
+  /// An error of [fusion], with the recipe's name and line.
+  std::function<RecipeError(const std::string& what)> fusion_error;
   std::shared_ptr<const Task> task;
   std::shared_ptr<Method> method;
   std::vector<std::string> freeze;  // patterns of parameters that are not trained
@@ -51,8 +54,9 @@ struct Recipe {
 
   [[nodiscard]] std::vector<std::string> modality_names() const;
   /// The model on the recipe's device, with initial weights that are a function of the seed and
-  /// each parameter's name, and without gradients where it is frozen. Throws RecipeError when a
-  /// pattern of train.freeze or optimizer.groups matches nothing.
+  /// each parameter's name, and without gradients where it is frozen. Throws RecipeError when the
+  /// fusion does not fit the encoders, or a pattern of train.freeze or optimizer.groups matches
+  /// nothing.
   [[nodiscard]] MultimodalModel build_model() const;
   /// Loads train.init, or the `weights` of modalities. Returns lines for a person on what was
   /// loaded. Throws StorageError.

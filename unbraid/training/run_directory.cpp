@@ -79,7 +79,15 @@ RunDirectory::RunDirectory(fs::path path, std::string recipe)
     : path_(std::move(path)), recipe_(std::move(recipe)) {}
 
 bool RunDirectory::holds_run(const fs::path& path) {
-  return is_there(path / "recipe.toml") && was_ever_written(path / "checkpoints" / "last");
+  std::error_code none;
+  const bool finished_epochs = was_ever_written(path / "checkpoints" / "best") ||
+                               (fs::file_size(path / "metrics.jsonl", none) > 0 && !none);
+  return is_there(path / "recipe.toml") &&
+         (finished_epochs || was_ever_written(path / "checkpoints" / "last"));
+}
+
+bool RunDirectory::was_created(const fs::path& path) {
+  return is_there(path / "recipe.toml") && is_there(path / "metrics.jsonl");
 }
 
 std::string RunDirectory::recipe_hash() const { return hash_of(recipe_); }
@@ -113,7 +121,8 @@ void RunDirectory::check_free(const fs::path& path) {
   if (is_there(path / "checkpoints")) {
     return;  // of a run that ended before its first checkpoint
   }
-  for (const char* name : {"recipe.toml", "metrics.jsonl", "summary.json", "log.txt"}) {
+  for (const char* name :
+       {"recipe.toml", "inputs.json", "metrics.jsonl", "summary.json", "log.txt"}) {
     if (is_there(path / name)) {
       throw Error(ExitCode::kUsage,
                   fmt::format("{}: expected a new or empty folder, found a {} that belongs to no "
@@ -161,6 +170,10 @@ void RunDirectory::save(const std::string& name, const torch::nn::Module& model,
 
 RunState RunDirectory::load(const std::string& name, torch::nn::Module& model, Optimizer* optimizer,
                             WeightAverage* average) const {
+  if (!has(name)) {
+    throw StorageError((path_ / "checkpoints" / name).string() +
+                       ": expected a checkpoint of this run, which is missing");
+  }
   const fs::path checkpoint = find_valid_directory(path_ / "checkpoints" / name);
   RunState state = state_from(checkpoint / "state.json", recipe_);
   if (is_there(checkpoint / kMethod)) {
@@ -169,7 +182,7 @@ RunState RunDirectory::load(const std::string& name, torch::nn::Module& model, O
   if (average != nullptr) {
     load_weights(average->weights(), (checkpoint / kModel).string());
   }
-  load_weights(model, (checkpoint / (average != nullptr ? kTrained : kModel)).string());
+  load_weights(weights_of(model), (checkpoint / (average != nullptr ? kTrained : kModel)).string());
   if (optimizer != nullptr) {
     optimizer->load_state(
         read_safetensors((checkpoint / "optimizer.safetensors").string()).tensors);
@@ -216,6 +229,24 @@ std::string RunDirectory::quarantine() const {
 
 void RunDirectory::write_quarantine(const std::string& content) {
   write_file_durably(path_ / "quarantine.csv", content);
+}
+
+void RunDirectory::write_input_shapes(const std::map<std::string, std::vector<int64_t>>& shapes) {
+  write_file_durably(path_ / "inputs.json", json(shapes).dump() + "\n");
+}
+
+std::map<std::string, std::vector<int64_t>> RunDirectory::input_shapes() const {
+  const fs::path path = path_ / "inputs.json";
+  if (!is_there(path)) {
+    return {};
+  }
+  try {
+    return json::parse(read_whole_file(path, kMaxTextBytes))
+        .get<std::map<std::string, std::vector<int64_t>>>();
+  } catch (const json::exception& problem) {
+    throw StorageError(path.string() +
+                       ": expected the shapes of a run's inputs: " + problem.what());
+  }
 }
 
 void RunDirectory::log(const std::string& line) { append("log.txt", line); }

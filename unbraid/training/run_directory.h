@@ -1,7 +1,9 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <string>
+#include <vector>
 
 #include <nlohmann/json_fwd.hpp>
 
@@ -22,9 +24,9 @@ struct RunState {
   NamedTensors method;    // what the method remembers
 };
 
-/// The folder of one run: recipe.toml, metrics.jsonl, summary.json, log.txt and checkpoints/last
-/// and checkpoints/best, each checkpoint replaced as a whole. Every failure is a StorageError
-/// naming the file.
+/// The folder of one run: recipe.toml, inputs.json, metrics.jsonl, summary.json, log.txt and
+/// checkpoints/last and checkpoints/best, each checkpoint replaced as a whole. Every failure is a
+/// StorageError naming the file.
 class RunDirectory {
  public:
   /// Starts a run in a new folder, or in one where no checkpoint was saved yet; `recipe` is kept as
@@ -35,8 +37,10 @@ class RunDirectory {
   static RunDirectory open(const std::filesystem::path& path);
   /// Throws what `create` would where there is a run already.
   static void check_free(const std::filesystem::path& path);
-  /// Whether there is a run with a checkpoint.
+  /// Whether there is a run with a checkpoint, or one that has lost its own.
   [[nodiscard]] static bool holds_run(const std::filesystem::path& path);
+  /// Whether `create` was here, be it that the run ended before its first checkpoint.
+  [[nodiscard]] static bool was_created(const std::filesystem::path& path);
 
   /// Held while training: a StorageError says that another process holds it.
   [[nodiscard]] FileDescriptor lock() const;
@@ -68,6 +72,10 @@ class RunDirectory {
   /// The content of quarantine.csv, empty when there is none.
   [[nodiscard]] std::string quarantine() const;
   void write_quarantine(const std::string& content);
+  /// Keeps, as inputs.json, the shape that the samples of each modality have.
+  void write_input_shapes(const std::map<std::string, std::vector<int64_t>>& shapes);
+  /// What write_input_shapes kept; empty when it did not.
+  [[nodiscard]] std::map<std::string, std::vector<int64_t>> input_shapes() const;
   /// Appends a line to log.txt.
   void log(const std::string& line);
 

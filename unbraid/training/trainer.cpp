@@ -147,7 +147,7 @@ class Training {
     for (const auto& [name, split] : splits()) {
       quarantine_.add(name, split->dropped(), samples_of(*split));
     }
-    if (resume && directory_.has("last")) {
+    if (resume && RunDirectory::holds_run(directory_.path())) {
       state_ = directory_.load("last", model_, &optimizer_, average_.get());
       parts_.method->load_state(state_.method);
       directory_.forget_metrics_after(state_.epoch);
@@ -329,11 +329,11 @@ class Training {
   void check_finite(const torch::Tensor& loss, const std::string& which, const Batch& batch) const {
     if (loss.defined() && !std::isfinite(loss.item<double>())) {
       const size_t shown = std::min<size_t>(batch.ids.size(), 4);
-      throw diverged(
-          fmt::format("{} is {} for the batch of {}{}", which, loss.item<double>(),
-                      fmt::join(batch.ids.begin(),
-                                batch.ids.begin() + static_cast<std::ptrdiff_t>(shown), ", "),
-                      batch.ids.size() > shown ? ", …" : ""));
+      throw diverged(fmt::format(
+          "{} is {} for the batch of {}{}", which, nan_without_sign(loss.item<double>()),
+          fmt::join(batch.ids.begin(), batch.ids.begin() + static_cast<std::ptrdiff_t>(shown),
+                    ", "),
+          batch.ids.size() > shown ? ", …" : ""));
     }
   }
 

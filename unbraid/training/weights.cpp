@@ -30,7 +30,7 @@ NamedTensors read_weights(const std::string& path) {
   }
 }
 
-void load_weights(const NamedTensors& weights, const std::string& path) {
+void load_weights(const NamedTensors& weights, const std::string& path, bool finite) {
   const torch::NoGradGuard no_grad;
   const NamedTensors file = read_weights(path);
   std::map<std::string, torch::Tensor> left(file.begin(), file.end());
@@ -44,6 +44,9 @@ void load_weights(const NamedTensors& weights, const std::string& path) {
                                      fmt::join(tensor.sizes(), ", "),
                                      fmt::join(entry->second.sizes(), ", ")));
     }
+    if (finite) {
+      check_finite(entry->second, tensor, path, name);
+    }
     tensor.copy_(entry->second);
     left.erase(entry);
   }
@@ -52,8 +55,17 @@ void load_weights(const NamedTensors& weights, const std::string& path) {
   }
 }
 
+void check_finite(const torch::Tensor& given, const torch::Tensor& own, const std::string& path,
+                  const std::string& name) {
+  const torch::Tensor bad = given.isfinite().logical_not_().logical_and_(own.cpu().isfinite());
+  if (bad.any().item<bool>()) {
+    throw StorageError(fmt::format("{}: {}: expected finite numbers, {} of {} are not", path, name,
+                                   bad.sum().item<int64_t>(), bad.numel()));
+  }
+}
+
 void load_weights(torch::nn::Module& module, const std::string& path) {
-  load_weights(weights_of(module), path);
+  load_weights(weights_of(module), path, true);
 }
 
 void prefer_channels_last(torch::nn::Module& module) {
