@@ -5,7 +5,7 @@ JOBS ?= $(shell nproc)
 CHANGED_SINCE ?=
 SECONDS ?= 10
 
-.PHONY: help build demo test bench bench-media format format-check lint sanitize fuzz clean
+.PHONY: help build demo test bench bench-fusions bench-media format format-check lint sanitize fuzz clean
 
 help:            ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -27,6 +27,11 @@ bench:           ## Measure the training step beside the naive schedule
 	@scripts/setup.sh build
 	@scripts/build.sh $(PRESET) $(JOBS) -DUNBRAID_BUILD_BENCHMARKS=ON
 	@build/unbraid_bench $(ARGS)
+
+bench-fusions:   ## Measure what a DGL step spends in the fusion module, by fusion
+	@scripts/setup.sh build
+	@scripts/build.sh $(PRESET) $(JOBS) -DUNBRAID_BUILD_BENCHMARKS=ON
+	@build/unbraid_fusion_bench $(ARGS)
 
 bench-media:     ## Measure how fast media files become batches, beside a Python script
 	@scripts/setup.sh build test

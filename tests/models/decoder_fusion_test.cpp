@@ -232,10 +232,16 @@ TEST(DecoderFusion, GradientsAreFiniteDifferencesFusedAloneAndWithAbsences) {
                           .to(torch::kBool));
   const std::vector<std::function<torch::Tensor()>> views{
       [&] { return fusion->forward(features); },
+      [&] { return fusion->forward(features, some); },
       [&] {
         return fusion->forward({features[0], {}, {}});
       },
-      [&] { return fusion->forward(features, some); },
+      [&] {
+        return fusion->forward({{}, features[1], {}});
+      },
+      [&] {
+        return fusion->forward({{}, {}, features[2]});
+      },
   };
   for (size_t view = 0; view < views.size(); ++view) {
     SCOPED_TRACE(view);

@@ -10,14 +10,15 @@
 
 namespace unbraid::testing {
 
-/// Compares the gradient of `loss` by some of the elements of `variable` with central differences.
+/// Compares the gradient of `loss` by some `elements` of `variable` with central differences.
 inline void expect_finite_differences(torch::Tensor& variable,
-                                      const std::function<torch::Tensor()>& loss) {
+                                      const std::function<torch::Tensor()>& loss,
+                                      int64_t elements = 16) {
   const auto gradient = torch::autograd::grad({loss()}, {variable}, {}, false, false, true).front();
   const torch::NoGradGuard no_grad;
   constexpr double kStep = 1e-6;
   auto values = variable.view(-1);
-  for (int64_t i = 0; i < values.numel(); i += 1 + values.numel() / 16) {
+  for (int64_t i = 0; i < values.numel(); i += 1 + values.numel() / elements) {
     const double before = values[i].item<double>();
     values[i] = before + kStep;
     const double above = loss().item<double>();

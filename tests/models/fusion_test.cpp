@@ -3,7 +3,6 @@
 
 #include <gtest/gtest.h>
 
-#include "models/finite_differences.h"
 #include "routing/routing_fixtures.h"
 
 namespace unbraid {
@@ -158,30 +157,6 @@ TEST(Fusion, FilmGivesTheSameWithAndWithoutParameterGradients) {
     parameter.set_requires_grad(false);
   }
   EXPECT_TRUE(torch::allclose(fusion->forward(features), full));
-}
-
-TEST(Fusion, GradientsAreFiniteDifferencesFusedAndAlone) {
-  for (const Case& one : kCases) {
-    const auto fusion = make_fusion(one.type, one.modalities);
-    ModalityTensors features = random_features(one.modalities);
-    for (torch::Tensor& feature : features) {
-      feature.set_requires_grad(true);
-    }
-    for (size_t view = 0; view <= one.modalities; ++view) {
-      SCOPED_TRACE(one.type + " of " + std::to_string(one.modalities) + ", view " +
-                   std::to_string(view));
-      const auto loss = [&] {
-        return cross_entropy(
-            fusion->forward(view == one.modalities ? features : only(features, view)));
-      };
-      for (torch::Tensor& feature : features) {
-        expect_finite_differences(feature, loss);
-      }
-      for (torch::Tensor& parameter : fusion->parameters()) {
-        expect_finite_differences(parameter, loss);
-      }
-    }
-  }
 }
 
 TEST(Fusion, FusionsForTwoSaySo) {

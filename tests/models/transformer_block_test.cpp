@@ -202,6 +202,26 @@ TEST(TransformerBlock, GradientsAreFiniteDifferences) {
   }
 }
 
+TEST(TransformerBlock, TheFirstTokensAloneAreThoseOfAll) {
+  TransformerBlocks blocks(2, TransformerBlockOptions{kWidth, kHeads, 0.0});
+  blocks->to(torch::kDouble);
+  const Tensor x = random_tokens().requires_grad_();
+  std::vector<Tensor> variables = blocks->parameters();
+  variables.push_back(x);
+  for (const Tensor& mask : {Tensor(), example_mask()}) {
+    for (int64_t first = 1; first <= kTokens; ++first) {
+      const Tensor some = blocks(x, mask, first);
+      const Tensor all = blocks(x, mask).narrow(1, 0, first);
+      EXPECT_TRUE(torch::allclose(some, all, 1e-10, 1e-12)) << first;
+      const auto expected = torch::autograd::grad({all.sin().sum()}, variables);
+      const auto actual = torch::autograd::grad({some.sin().sum()}, variables);
+      for (size_t i = 0; i < variables.size(); ++i) {
+        EXPECT_TRUE(torch::allclose(actual[i], expected[i], 1e-9, 1e-12)) << first << ", " << i;
+      }
+    }
+  }
+}
+
 TEST(TransformerBlock, DropsOutInTrainingAlone) {
   TransformerBlock plain = random_block();
   TransformerBlock block = random_block(0.5);

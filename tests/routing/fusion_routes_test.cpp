@@ -64,6 +64,57 @@ TEST(FusionRoutes, EveryFusionAndRouteEqualsTheNaiveComputation) {
   }
 }
 
+// Which parameters each route reaches, as the table of the paper says.
+TEST(FusionRoutes, ReachesWhatTheTableSays) {
+  struct Row {
+    std::string name;
+    GradientRoute route;
+    bool encoders;
+    bool fusion;
+  };
+  const std::vector<Row> rows{
+      {"joint", GradientRoute::joint(), true, true},
+      {"auxiliary", GradientRoute::auxiliary(1.0), true, true},
+      {"dgl", GradientRoute::dgl(1.0), true, true},
+      {"dgl without its unimodal losses", {0.0, 1.0, 0.0, 0.0}, false, true},
+      {"dgl without its multimodal loss", {0.0, 0.0, 1.0, 0.0}, true, false},
+      {"joint to the encoders alone", {1.0, 0.0, 0.0, 0.0}, true, false},
+      {"unimodal losses to the fusion alone", {0.0, 0.0, 0.0, 1.0}, false, true},
+  };
+  for (const FusionCase& one : fusion_cases()) {
+    for (const Row& row : rows) {
+      SCOPED_TRACE(one.type + " of " + std::to_string(one.modalities) + ", " + row.name);
+      MultimodalModel model = model_of(one);
+      routed_backward(*model, make_inputs(one.modalities), cross_entropy, row.route);
+      for (const auto& [name, gradient] : gradients_of(*model)) {
+        EXPECT_EQ(gradient.defined(), name.starts_with("fusion.") ? row.fusion : row.encoders)
+            << name;
+      }
+    }
+  }
+}
+
+// Training a modality alone leaves undefined what the fusion has for the others.
+TEST(FusionRoutes, OneModalityReachesNothingOfTheOthers) {
+  for (const FusionCase& one : fusion_cases()) {
+    if (one.modalities == 1) {
+      continue;
+    }
+    SCOPED_TRACE(one.type + " of " + std::to_string(one.modalities));
+    MultimodalModel model = model_of(one);
+    ModalityTensors inputs(one.modalities);
+    inputs[1] = make_inputs(2)[1];
+    routed_backward(*model, inputs, cross_entropy, GradientRoute::unimodal());
+    for (const auto& [name, gradient] : gradients_of(*model)) {
+      bool of_another = false;
+      for (size_t m = 0; m < one.modalities; ++m) {
+        of_another = of_another || (m != 1 && name.find(model->name(m)) != std::string::npos);
+      }
+      EXPECT_EQ(gradient.defined(), !of_another) << name;
+    }
+  }
+}
+
 TEST(FusionRoutes, SamplesWithoutAModalityAddNoUnimodalLoss) {
   for (const FusionCase& one : fusion_cases()) {
     if (one.modalities == 1) {

@@ -19,15 +19,34 @@ SelfAttentionImpl::SelfAttentionImpl(int64_t width, int64_t heads)
               heads);
 }
 
-Tensor SelfAttentionImpl::forward(const Tensor& x, const Tensor& mask) {
+Tensor SelfAttentionImpl::forward(const Tensor& x, const Tensor& mask,
+                                  std::optional<int64_t> first) {
   const int64_t batch = x.size(0);
   const int64_t tokens = x.size(1);
-  const int64_t head_width = x.size(2) / heads_;
-  const auto qkv = qkv_->forward(x)
-                       .view({batch, tokens, 3, heads_, head_width})
-                       .permute({2, 0, 3, 1, 4})
-                       .unbind(0);
-  const double scale = 1 / std::sqrt(static_cast<double>(head_width));
+  const int64_t width = x.size(2);
+  const int64_t asked = first.value_or(tokens);
+  // [B, T, n * width] as n times [B, heads, T, width / heads]
+  const auto by_head = [&](const Tensor& projected) {
+    return projected
+        .view({batch, projected.size(1), projected.size(2) / width, heads_, width / heads_})
+
+        .permute({2, 0, 3, 1, 4})
+        .unbind(0);
+  };
+  std::vector<Tensor> qkv;
+  if (asked == tokens) {
+    qkv = by_head(qkv_->forward(x));
+  } else {
+    const auto projected = [&](const Tensor& input, int64_t from, int64_t size) {
+      return by_head(torch::linear(input, qkv_->weight.narrow(0, from, size),
+                                   qkv_->bias.narrow(0, from, size)));
+    };
+    qkv = projected(x.narrow(1, 0, asked), 0, width);
+    for (const Tensor& part : projected(x, width, 2 * width)) {
+      qkv.push_back(part);
+    }
+  }
+  const double scale = 1 / std::sqrt(static_cast<double>(width / heads_));
   Tensor scores = torch::matmul(qkv[0] * scale, qkv[1].transpose(2, 3));
   Tensor nothing;
   if (mask.defined()) {
@@ -40,7 +59,7 @@ Tensor SelfAttentionImpl::forward(const Tensor& x, const Tensor& mask) {
   if (mask.defined()) {
     mixed = mixed.masked_fill(nothing.view({batch, 1, 1, 1}), 0.0);
   }
-  return proj_->forward(mixed.transpose(1, 2).reshape({batch, tokens, -1}));
+  return proj_->forward(mixed.transpose(1, 2).reshape({batch, asked, -1}));
 }
 
 TransformerBlockImpl::TransformerBlockImpl(const TransformerBlockOptions& options)
@@ -55,7 +74,8 @@ TransformerBlockImpl::TransformerBlockImpl(const TransformerBlockOptions& option
   mlp->register_module("fc2", fc2_);
 }
 
-Tensor TransformerBlockImpl::forward(const Tensor& x, const Tensor& mask) {
+Tensor TransformerBlockImpl::forward(const Tensor& x, const Tensor& mask,
+                                     std::optional<int64_t> first) {
   TORCH_CHECK(x.dim() == 3 && x.size(2) == norm1_->weight.size(0),
               "[transformer] expected tokens [B, T, ", norm1_->weight.size(0), "], got ",
               x.sizes());
@@ -66,7 +86,8 @@ Tensor TransformerBlockImpl::forward(const Tensor& x, const Tensor& mask) {
   const auto drop = [this](const Tensor& added) {
     return torch::dropout(added, dropout_, is_training());
   };
-  const Tensor attended = x + drop(attn_->forward(norm1_->forward(x), mask));
+  const Tensor kept = first ? x.narrow(1, 0, *first) : x;
+  const Tensor attended = kept + drop(attn_->forward(norm1_->forward(x), mask, first));
   const Tensor hidden = torch::gelu(fc1_->forward(norm2_->forward(attended)));
   return attended + drop(fc2_->forward(hidden));
 }
@@ -78,9 +99,10 @@ TransformerBlocksImpl::TransformerBlocksImpl(int64_t depth,
   }
 }
 
-Tensor TransformerBlocksImpl::forward(Tensor x, const Tensor& mask) {
-  for (TransformerBlock& block : blocks_) {
-    x = block->forward(x, mask);
+Tensor TransformerBlocksImpl::forward(Tensor x, const Tensor& mask, std::optional<int64_t> first) {
+  for (size_t i = 0; i < blocks_.size(); ++i) {
+    const bool last = i + 1 == blocks_.size();
+    x = blocks_[i]->forward(x, mask, last ? first : std::nullopt);
   }
   return x;
 }

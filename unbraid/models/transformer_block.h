@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "unbraid/core/options.h"
@@ -13,7 +14,8 @@ class SelfAttentionImpl : public torch::nn::Module {
  public:
   SelfAttentionImpl(int64_t width, int64_t heads);
   /// As of TransformerBlock.
-  torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& mask = {});
+  torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& mask = {},
+                        std::optional<int64_t> first = {});
 
  private:
   int64_t heads_;
@@ -37,8 +39,10 @@ class TransformerBlockImpl : public torch::nn::Module {
   explicit TransformerBlockImpl(const TransformerBlockOptions& options);
 
   /// x [B, T, width] → [B, T, width]. `mask` [B, T] bool says which tokens may be attended to;
-  /// undefined: all. Attention adds its bias alone in samples that have none.
-  torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& mask = {});
+  /// undefined: all. Attention adds its bias alone in samples that have none. With `first` the
+  /// first so many tokens of the result and no more, [B, first, width], for the cost of these.
+  torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& mask = {},
+                        std::optional<int64_t> first = {});
 
  private:
   double dropout_;
@@ -55,7 +59,8 @@ class TransformerBlocksImpl : public torch::nn::Module {
  public:
   TransformerBlocksImpl(int64_t depth, const TransformerBlockOptions& options);
   /// As of TransformerBlock.
-  torch::Tensor forward(torch::Tensor x, const torch::Tensor& mask = {});
+  torch::Tensor forward(torch::Tensor x, const torch::Tensor& mask = {},
+                        std::optional<int64_t> first = {});
 
  private:
   std::vector<TransformerBlock> blocks_;

@@ -38,8 +38,9 @@ torch::Tensor VisionTransformer::encode(const torch::Tensor& images) {
       "] as in_channels and image_size say, got ", images.sizes());
   const torch::Tensor patches = proj_->forward(images).flatten(2).transpose(1, 2);
   const torch::Tensor cls_token = cls_token_.expand({images.size(0), -1, -1});
-  const torch::Tensor x = blocks_->forward(torch::cat({cls_token, patches}, 1) + pos_embed_);
-  return norm_->forward(options_.tokens ? x : x.select(1, 0));
+  const torch::Tensor tokens = torch::cat({cls_token, patches}, 1) + pos_embed_;
+  return norm_->forward(options_.tokens ? blocks_->forward(tokens)
+                                        : blocks_->forward(tokens, {}, 1).squeeze(1));
 }
 
 EncoderBuilder VisionTransformer::read(Options& options) {

@@ -13,6 +13,18 @@ torch::Tensor as_tokens(const torch::Tensor& feature) {
   return feature.dim() == 4 ? feature.flatten(2).transpose(1, 2) : feature;
 }
 
+/// [B, T] bool: which tokens of `feature` there are to attend to.
+torch::Tensor existing(const torch::Tensor& feature, int64_t tokens, size_t modality,
+                       const Presence& presence) {
+  if (feature.dim() == 3) {
+    return feature.ne(0).any(2);
+  }
+  const torch::Tensor has =
+      presence.complete() ? torch::ones({feature.size(0)}, feature.options().dtype(torch::kBool))
+                          : presence.has(modality, feature);
+  return has.unsqueeze(1).expand({-1, tokens});
+}
+
 }  // namespace
 
 TransformerFusion::TransformerFusion(const FusionShape& shape,
@@ -37,6 +49,7 @@ TransformerFusion::TransformerFusion(const FusionShape& shape,
 torch::Tensor TransformerFusion::fuse(const ModalityTensors& features, const Presence& presence) {
   std::vector<torch::Tensor> tokens(1);  // the class token's place
   std::vector<torch::Tensor> attended(1);
+  bool all_exist = presence.complete();
   for (size_t m = 0; m < features.size(); ++m) {
     if (!features[m].defined()) {
       continue;
@@ -46,19 +59,15 @@ torch::Tensor TransformerFusion::fuse(const ModalityTensors& features, const Pre
                 position_.size(0), " tokens (fusion.max_tokens), got ", own.size(1), " of ",
                 names_[m]);
     tokens.push_back(own + position_.narrow(0, 0, own.size(1)) + modality_[m]);
-    if (!presence.complete()) {
-      attended.push_back(presence.has(m, own).unsqueeze(1).expand({own.size(0), own.size(1)}));
-    }
+    attended.push_back(existing(features[m], own.size(1), m, presence));
+    all_exist = all_exist && (features[m].dim() != 3 || attended.back().all().item<bool>());
   }
   const int64_t samples = tokens.back().size(0);
   tokens[0] = class_token_.to(tokens.back().scalar_type()).expand({samples, 1, -1});
-  torch::Tensor mask;
-  if (!presence.complete()) {
-    attended[0] = torch::ones({samples, 1}, attended.back().options());
-    mask = torch::cat(attended, 1);
-  }
-  const torch::Tensor x = blocks_->forward(torch::cat(tokens, 1), mask);
-  return fc_out_->forward(norm_->forward(x.select(1, 0)));
+  attended[0] = torch::ones({samples, 1}, attended.back().options());
+  const torch::Tensor mask = all_exist ? torch::Tensor() : torch::cat(attended, 1);
+  const torch::Tensor x = blocks_->forward(torch::cat(tokens, 1), mask, 1);
+  return fc_out_->forward(norm_->forward(x.squeeze(1)));
 }
 
 FusionBuilder TransformerFusion::read(Options& options) {

@@ -15,9 +15,9 @@ struct TransformerFusionOptions {
 /// map H * W of them, is projected to the width and added to an embedding of its modality and one
 /// of its position; a class token goes in front, and y = fc_out(norm(class token)) after the last
 /// layer. Tokens of absent modalities do not exist; in samples of a batch that lack some, nothing
-/// attends to them. Parameters: fc_<modality>.{weight [width, feature size], bias},
-/// modality_<modality> [width], position [max_tokens, width], class_token [width], blocks.<i>.…
-/// (TransformerBlock), norm.…, fc_out.….
+/// attends to them, nor to padding: the tokens of a sequence that are zero. Parameters:
+/// fc_<modality>.{weight [width, feature size], bias}, modality_<modality> [width], position
+/// [max_tokens, width], class_token [width], blocks.<i>.… (TransformerBlock), norm.…, fc_out.….
 class TransformerFusion : public Fusion {
  public:
   explicit TransformerFusion(const FusionShape& shape,
