@@ -1,9 +1,14 @@
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "unbraid/core/options.h"
 #include "unbraid/core/torch.h"
+
+namespace unbraid::script {
+class Lines;
+}
 
 namespace unbraid {
 
@@ -14,6 +19,8 @@ class SelfAttentionImpl : public torch::nn::Module {
   SelfAttentionImpl(int64_t width, int64_t heads);
   /// As of TransformerBlock.
   torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& mask = {});
+  /// Adds to `body` what puts into `y` what this attention, called `name`, makes of it.
+  void add_script(script::Lines& body, const std::string& name) const;
 
  private:
   int64_t heads_;
@@ -39,6 +46,8 @@ class TransformerBlockImpl : public torch::nn::Module {
   /// x [B, T, width] → [B, T, width]. `mask` [B, T] bool says which tokens may be attended to;
   /// undefined: all. Attention adds its bias alone in samples that have none.
   torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& mask = {});
+  /// As of TransformerBlocks.
+  void add_script(script::Lines& body, const std::string& name) const;
 
  private:
   double dropout_;
@@ -56,6 +65,8 @@ class TransformerBlocksImpl : public torch::nn::Module {
   TransformerBlocksImpl(int64_t depth, const TransformerBlockOptions& options);
   /// As of TransformerBlock.
   torch::Tensor forward(torch::Tensor x, const torch::Tensor& mask = {});
+  /// Adds to `body` what turns x into what these blocks, called `name`, make of it without a mask.
+  void add_script(script::Lines& body, const std::string& name) const;
 
  private:
   std::vector<TransformerBlock> blocks_;

@@ -1,5 +1,7 @@
 #include "unbraid/models/fusions/transformer.h"
 
+#include "unbraid/models/script_source.h"
+
 namespace unbraid {
 namespace {
 
@@ -59,6 +61,28 @@ torch::Tensor TransformerFusion::fuse(const ModalityTensors& features, const Pre
   }
   const torch::Tensor x = blocks_->forward(torch::cat(tokens, 1), mask);
   return fc_out_->forward(norm_->forward(x.select(1, 0)));
+}
+
+std::string TransformerFusion::torchscript() const {
+  script::Lines body;
+  body.add("tokens: List[Tensor] = []");
+  for (size_t m = 0; m < names_.size(); ++m) {
+    body.add("if z{} is not None:", m);
+    body.add("  y = z{}", m);
+    body.add("  if y.dim() == 2:");
+    body.add("    y = torch.unsqueeze(y, 1)");
+    body.add("  if y.dim() == 4:");
+    body.add("    y = torch.transpose(torch.flatten(y, 2), 1, 2)");
+    body.add("  y = {}", script::linear("y", "fc_" + names_[m]));
+    body.add("  y = y + torch.narrow(self.position, 0, 0, y.size(1))");
+    body.add("  tokens.append(y + self.modality_{})", names_[m]);
+  }
+  body.add("x = torch.cat(tokens, 1)");
+  body.add("x = torch.cat([self.class_token.expand([x.size(0), 1, -1]), x], 1)");
+  blocks_->add_script(body, "blocks");
+  body.add("x = {}", script::layer_norm("torch.select(x, 1, 0)", "norm", norm_->options));
+  body.add("return {}", script::linear("x", "fc_out"));
+  return script::fusion(names_.size(), body);
 }
 
 FusionBuilder TransformerFusion::read(Options& options) {
