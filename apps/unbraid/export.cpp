@@ -67,33 +67,10 @@ void refuse_to_replace_others(const std::string& path, bool torchscript) {
   }
 }
 
-/// What the recipe calls the part at `table`, as in "modalities.audio.encoder".
-std::string type_of(const Recipe& recipe, const std::vector<std::string>& table) {
-  Options options(parse_toml(recipe.resolved, recipe.name));
-  for (const std::string& key : table) {
-    options = options.table(key);
-  }
-  return options.text("type");
-}
-
-void check_has_torchscript(const torch::nn::Module& part, const Recipe& recipe,
-                           const std::vector<std::string>& table) {
-  if (!has_torchscript(part)) {
-    throw Error(ExitCode::kUsage,
-                fmt::format("{}.type: \"{}\" has no form in TorchScript; export its weights with "
-                            "--format weights",
-                            fmt::join(table, "."), type_of(recipe, table)));
-  }
-}
-
-std::string as_torchscript(MultimodalModelImpl& model, const Recipe& recipe,
-                           const std::vector<size_t>& encoders, bool whole) {
-  for (const size_t m : encoders) {
-    check_has_torchscript(model.encoder(m), recipe, {"modalities", model.name(m), "encoder"});
-  }
+std::string as_torchscript(MultimodalModelImpl& model, const std::vector<size_t>& encoders,
+                           bool whole) {
   std::ostringstream file;
   if (whole) {
-    check_has_torchscript(model.fusion(), recipe, {"fusion"});
     to_torchscript(model).save(file);
   } else {
     to_torchscript(dynamic_cast<const Encoder&>(model.encoder(encoders.front()))).save(file);
@@ -125,7 +102,7 @@ void run(const ExportArguments& arguments) {
   const torch::nn::Module& part = whole ? *model : model->encoder(encoders.front());
   const NamedTensors weights = weights_of(part);
   if (torchscript) {
-    write_file_durably(arguments.out, as_torchscript(*model, recipe, encoders, whole));
+    write_file_durably(arguments.out, as_torchscript(*model, encoders, whole));
   } else {
     write_safetensors(arguments.out, weights, {{"format", "pt"}});
   }

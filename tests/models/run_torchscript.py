@@ -1,10 +1,12 @@
-"""Runs a TorchScript file as a user of PyTorch does: run_torchscript.py FILE FOLDER MODALITIES.
+"""Runs TorchScript files as a user of PyTorch does: run_torchscript.py FOLDER...
 
-FOLDER holds the input of each modality as <modality>.pt, a module whose attribute is `value`; the
-output for every combination of modalities goes to out_<modality>_<modality>.pt.
+Each FOLDER holds model.pt and the input of each modality as in_<modality>.pt, a module whose
+attribute is `value`; the output for every combination of modalities, their names sorted, goes to
+out_<modality>_<modality>.pt.
 """
 
 import itertools
+import pathlib
 import sys
 
 import torch
@@ -19,12 +21,16 @@ class Value(torch.nn.Module):
         return self.value
 
 
-file, folder, *modalities = sys.argv[1:]
+def run(folder):
+    model = torch.jit.load(folder / "model.pt")
+    inputs = {path.stem[3:]: torch.jit.load(path).value for path in sorted(folder.glob("in_*.pt"))}
+    for count in range(1, len(inputs) + 1):
+        for present in itertools.combinations(inputs, count):
+            with torch.no_grad():
+                output = model(**{name: inputs[name] for name in present})
+            torch.jit.script(Value(output)).save(folder / f"out_{'_'.join(present)}.pt")
+
+
 torch.manual_seed(0)
-model = torch.jit.load(file)
-inputs = {name: torch.jit.load(f"{folder}/{name}.pt").value for name in modalities}
-for count in range(1, len(modalities) + 1):
-    for present in itertools.combinations(modalities, count):
-        with torch.no_grad():
-            output = model(**{name: inputs[name] for name in present})
-        torch.jit.script(Value(output)).save(f"{folder}/out_{'_'.join(present)}.pt")
+for argument in sys.argv[1:]:
+    run(pathlib.Path(argument))

@@ -1,5 +1,6 @@
 #include "unbraid/models/torchscript_export.h"
 
+#include <algorithm>
 #include <map>
 #include <sstream>
 
@@ -13,6 +14,8 @@
 #include "unbraid/models/encoders/resnet.h"
 #include "unbraid/models/encoders/sequence_cnn.h"
 #include "unbraid/models/encoders/torchscript.h"
+#include "unbraid/models/encoders/transformer.h"
+#include "unbraid/models/encoders/vision_transformer.h"
 #include "unbraid/models/fusions/fusion.h"
 
 namespace unbraid {
@@ -20,8 +23,11 @@ namespace {
 
 using testing::TemporaryFolder;
 
-/// Running statistics as training leaves them, not those of a fresh model.
+/// Running statistics and weights as training leaves them, not those of a fresh model.
 void disturb(torch::nn::Module& module) {
+  for (auto& parameter : module.named_parameters()) {
+    parameter.value().add_(0.1 * torch::randn_like(parameter.value()));
+  }
   for (auto& buffer : module.named_buffers()) {
     if (buffer.value().is_floating_point()) {
       buffer.value().uniform_(0.5, 1.5);
@@ -54,6 +60,21 @@ torch::jit::Module doubling() {
       "def forward(self, x: Tensor) -> Tensor:\n"
       "  return 2 * torch.linear(x, self.w) * (2 if self.training else 1)\n");
   return module;
+}
+
+std::shared_ptr<Encoder> vision_transformer(bool tokens) {
+  VisionTransformerOptions options{.image_size = {8, 12}, .patch = 4, .in_channels = 2, .depth = 2};
+  options.block = {.width = 12, .heads = 3, .dropout = 0.5};
+  options.tokens = tokens;
+  return std::make_shared<VisionTransformer>(options);
+}
+
+std::shared_ptr<Encoder> sequence_transformer(bool learned_positions, bool tokens) {
+  TransformerEncoderOptions options{.in_features = 4, .max_length = 9};
+  options.block = {.width = 9, .heads = 3, .dropout = 0.5};  // an odd width: a sine without cosine
+  options.learned_positions = learned_positions;
+  options.tokens = tokens;
+  return std::make_shared<TransformerEncoder>(options);
 }
 
 class Export : public ::testing::Test {
@@ -94,6 +115,31 @@ TEST_F(Export, EveryEncoderGivesWhatItGaveUnderTheSameNames) {
       {"resnet18, small stem",
        std::make_shared<ResNet>(ResNetOptions{.in_channels = 1, .width = 4, .small_stem = true}),
        {torch::randn({2, 1, 17, 16})}},
+      {"resnet50",
+       std::make_shared<ResNet>(ResNetOptions{.in_channels = 1, .width = 2, .depth = 50}),
+       {torch::randn({1, 1, 33, 32})}},
+      {"resnet18, stages",
+       std::make_shared<ResNet>(ResNetOptions{.in_channels = 1, .width = 4, .stages = 2}),
+       {torch::randn({2, 1, 33, 32}), torch::randn({1, 2, 1, 32, 32})}},
+      {"cnn, maps",
+       std::make_shared<Cnn>(2, std::vector<int64_t>{4, 6}, true),
+       {torch::randn({3, 2, 9, 12}), torch::randn({2, 3, 2, 9, 12})}},
+      {"cnn1d, tokens",
+       std::make_shared<SequenceCnn>(4, std::vector<int64_t>{5, 6}, true),
+       {torch::randn({3, 9, 4})}},
+      {"embedding, tokens", std::make_shared<EmbeddingEncoder>(30, 6, 0, true), {padded}},
+      {"vit_s",
+       vision_transformer(false),
+       {torch::randn({3, 2, 8, 12}), torch::randn({2, 3, 2, 8, 12})}},
+      {"vit_s, tokens",
+       vision_transformer(true),
+       {torch::randn({3, 2, 8, 12}), torch::randn({2, 3, 2, 8, 12})}},
+      {"transformer",
+       sequence_transformer(false, false),
+       {torch::randn({3, 7, 4}), torch::randn({2, 1, 4})}},
+      {"transformer, learned positions, tokens",
+       sequence_transformer(true, true),
+       {torch::randn({3, 7, 4}), torch::randn({2, 9, 4})}},
       {"torchscript", doubling_encoder(), {torch::randn({3, 4})}},
   };
   for (const Case& one : cases) {
@@ -140,44 +186,103 @@ TEST_F(Export, TrainsInTrainingMode) {
             1e-6);
 }
 
-TEST_F(Export, EveryFusionWithEveryCombinationOfModalities) {
-  for (const std::string type : {"concat", "sum", "film", "gated"}) {
-    for (const size_t modalities : {1, 2, 3}) {
-      if (modalities == 3 && (type == "film" || type == "gated")) {
-        continue;
-      }
-      // Names that are no names of arguments.
-      const std::vector<std::string> names = {"audio", "in", "3d"};
-      MultimodalModel model;
-      FusionShape shape{{}, {}, 3};
-      std::vector<torch::Tensor> inputs;
-      for (size_t m = 0; m < modalities; ++m) {
-        model->add_encoder(names[m], std::make_shared<Mlp>(std::vector<int64_t>{4, 5}));
-        shape.modalities.push_back(names[m]);
-        shape.feature_sizes.push_back(5);
-        inputs.push_back(torch::randn({2, 4}));
-      }
-      model->set_fusion(fusion_of(type, shape));
-      model->eval();
-      torch::jit::Module script = saved_and_loaded(to_torchscript(*model));
-      for (size_t bits = 1; bits < size_t{1} << modalities; ++bits) {
-        ModalityTensors present(modalities);
-        std::vector<c10::IValue> arguments(modalities);
-        for (size_t m = 0; m < modalities; ++m) {
-          if ((bits >> m & 1) != 0) {
-            present[m] = inputs[m];
-            arguments[m] = inputs[m];
-          }
-        }
-        EXPECT_LT(difference(script.forward(arguments).toTensor(), model->forward(present)), 1e-5)
-            << type << " " << modalities << " " << bits;
-      }
-      EXPECT_ANY_THROW(script.forward({}));  // no modality at all
-      EXPECT_EQ(script.get_method("forward").function().getSchema().arguments().at(1).name(),
-                "audio");
+TEST_F(Export, DropsOutInTrainingMode) {
+  const auto encoder = sequence_transformer(false, false);
+  torch::jit::Module script = to_torchscript(*encoder);
+  const torch::Tensor x = torch::randn({4, 6, 4});
+  const torch::Tensor still = script.forward({x}).toTensor();
+  script.train();
+  encoder->train();
+  torch::manual_seed(3);
+  const torch::Tensor dropped = script.forward({x}).toTensor();
+  torch::manual_seed(3);
+  EXPECT_LT(difference(dropped, encoder->forward(x)), 1e-5);
+  EXPECT_GT(difference(dropped, still), 1e-2);
+}
+
+struct FusionCase {
+  std::string type;
+  size_t most_modalities;
+  std::vector<FeatureKind> kinds;  // by modality
+  std::vector<int64_t> map = {};   // of the output
+};
+
+struct Part {
+  std::shared_ptr<Encoder> encoder;
+  torch::Tensor input;
+};
+
+Part part_of(FeatureKind kind) {
+  if (kind == FeatureKind::kVector) {
+    return {std::make_shared<Mlp>(std::vector<int64_t>{4, 6}), torch::randn({2, 4})};
+  }
+  if (kind == FeatureKind::kTokens) {
+    return {std::make_shared<SequenceCnn>(4, std::vector<int64_t>{6}, true),
+            torch::randn({2, 5, 4})};
+  }
+  return {std::make_shared<Cnn>(1, std::vector<int64_t>{6}, true), torch::randn({2, 1, 15, 16})};
+}
+
+class ExportOfFusion : public Export, public ::testing::WithParamInterface<FusionCase> {};
+
+TEST_P(ExportOfFusion, GivesTheSameWithEveryCombinationOfModalities) {
+  const FusionCase& one = GetParam();
+  // Names that are no names of arguments, or that modules have for themselves.
+  const std::vector<std::string> names = {"in", "3d", "training"};
+  for (size_t modalities = 1; modalities <= one.most_modalities; ++modalities) {
+    MultimodalModel model;
+    FusionShape shape{{}, {}, 3, one.kinds, one.map};
+    shape.feature_kinds.resize(modalities);
+    std::vector<torch::Tensor> inputs;
+    for (size_t m = 0; m < modalities; ++m) {
+      const Part part = part_of(one.kinds[m]);
+      model->add_encoder(names[m], part.encoder);
+      shape.modalities.push_back(names[m]);
+      shape.feature_sizes.push_back(6);
+      inputs.push_back(part.input);
     }
+    model->set_fusion(fusion_of(one.type, shape));
+    disturb(*model);
+    model->eval();
+    torch::jit::Module script = saved_and_loaded(to_torchscript(*model));
+    for (size_t bits = 1; bits < size_t{1} << modalities; ++bits) {
+      ModalityTensors present(modalities);
+      std::vector<c10::IValue> arguments(modalities);
+      for (size_t m = 0; m < modalities; ++m) {
+        if ((bits >> m & 1) != 0) {
+          present[m] = inputs[m];
+          arguments[m] = inputs[m];
+        }
+      }
+      const torch::Tensor expected = model->forward(present);
+      EXPECT_LT(difference(script.forward(arguments).toTensor(), expected),
+                1e-5 * std::max(1.0, expected.abs().max().item<double>()))
+          << modalities << " " << bits;
+    }
+    EXPECT_ANY_THROW(script.forward({}));  // no modality at all
+    EXPECT_EQ(script.get_method("forward").function().getSchema().arguments().at(1).name(),
+              "modality_in");
   }
 }
+
+constexpr auto kVector = FeatureKind::kVector;
+constexpr auto kMap = FeatureKind::kMap;
+INSTANTIATE_TEST_SUITE_P(
+    Types, ExportOfFusion,
+    ::testing::Values(FusionCase{"concat", 3, {kVector, kVector, kVector}},
+                      FusionCase{"sum", 3, {kVector, kVector, kVector}},
+                      FusionCase{"film", 2, {kVector, kVector}},
+                      FusionCase{"gated", 2, {kVector, kVector}},
+                      FusionCase{"low-rank", 3, {kVector, kVector, kVector}},
+                      FusionCase{"central", 3, {kVector, kVector, kVector}},
+                      FusionCase{"mmtm", 3, {kMap, kMap, kMap}},
+                      FusionCase{"transformer", 3, {kVector, FeatureKind::kTokens, kMap}},
+                      FusionCase{"decoder", 3, {kMap, kMap, kMap}, {16, 24}}),
+    [](const auto& test) {
+      std::string name = test.param.type;
+      std::replace(name.begin(), name.end(), '-', '_');
+      return name;
+    });
 
 TEST_F(Export, TheCopyIsOfItsOwn) {
   MultimodalModel model;

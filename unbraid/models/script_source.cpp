@@ -8,14 +8,24 @@
 
 namespace unbraid::script {
 
-bool is_reserved(const std::string& name) {
+void Lines::add_under(const std::string& head, const Lines& inner) {
+  add("{}", head);
+  std::istringstream lines(inner.text());
+  for (std::string line; std::getline(lines, line);) {
+    add("{}", line);
+  }
+}
+
+std::string submodule_name(const std::string& name) {
   constexpr std::array kReserved{
-      "False", "None",     "True",    "and",    "as",      "assert", "async",  "await",    "break",
-      "class", "continue", "def",     "del",    "elif",    "else",   "except", "finally",  "for",
-      "from",  "global",   "if",      "import", "in",      "is",     "lambda", "nonlocal", "not",
-      "or",    "pass",     "raise",   "return", "self",    "try",    "while",  "with",     "yield",
-      "torch", "print",    "getattr", "Tensor", "Optional"};
-  return std::find(kReserved.begin(), kReserved.end(), name) != kReserved.end();
+      "False",    "None",     "True",     "and",    "as",    "assert", "async",   "await",
+      "break",    "class",    "continue", "def",    "del",   "elif",   "else",    "except",
+      "finally",  "for",      "from",     "global", "if",    "import", "in",      "is",
+      "lambda",   "nonlocal", "not",      "or",     "pass",  "raise",  "return",  "self",
+      "try",      "while",    "with",     "yield",  "torch", "print",  "getattr", "Tensor",
+      "Optional", "training", "forward"};
+  const bool reserved = std::find(kReserved.begin(), kReserved.end(), name) != kReserved.end();
+  return reserved ? "modality_" + name : name;
 }
 
 std::string path(const std::string& name) {
@@ -24,7 +34,7 @@ std::string path(const std::string& name) {
   for (std::string part; std::getline(parts, part, '.');) {
     const bool number = std::isdigit(static_cast<unsigned char>(part.front())) != 0;
     expression = number ? fmt::format("getattr({}, \"{}\")", expression, part)
-                        : fmt::format("{}.{}", expression, part);
+                        : fmt::format("{}.{}", expression, submodule_name(part));
   }
   return expression;
 }
@@ -41,6 +51,13 @@ std::string norm(const std::string& x, const std::string& layer) {
       x, self, self, self, self);
 }
 
+std::string layer_norm(const std::string& x, const std::string& layer,
+                       const torch::nn::LayerNormOptions& options) {
+  const std::string self = path(layer);
+  return fmt::format("torch.layer_norm({}, [{}], {}.weight, {}.bias, {})", x,
+                     fmt::join(options.normalized_shape(), ", "), self, self, options.eps());
+}
+
 std::string encoder(const Lines& body) {
   return fmt::format("def forward(self, x: Tensor) -> Tensor:\n{}", body.text());
 }
@@ -53,7 +70,7 @@ std::string over_frames(const Lines& body) {
       "    x = torch.flatten(input, 0, 1)\n"
       "{}"
       "  if input.dim() == 5:\n"
-      "    x = torch.mean(x.view([input.size(0), input.size(1), -1]), [1])\n"
+      "    x = torch.mean(torch.unflatten(x, 0, [input.size(0), input.size(1)]), [1])\n"
       "  return x\n",
       body.text());
 }

@@ -38,14 +38,9 @@ torch::jit::Module copied(const torch::jit::Module& script) {
   return copy;
 }
 
-/// A submodule's name in TorchScript, which cannot write that of a reserved word down.
-std::string submodule_name(const std::string& name) {
-  return script::is_reserved(name) ? fmt::format("modality_{}", name) : name;
-}
-
 std::string argument_name(const std::string& modality) {
   const bool number = std::isdigit(static_cast<unsigned char>(modality.front())) != 0;
-  return number ? fmt::format("modality_{}", modality) : submodule_name(modality);
+  return number ? fmt::format("modality_{}", modality) : script::submodule_name(modality);
 }
 
 /// The tensors of `module` and its submodules, with forward where there is a source.
@@ -65,7 +60,7 @@ torch::jit::Module converted(const torch::nn::Module& module,
     script.register_buffer(buffer.key(), copied(buffer.value()));
   }
   for (const auto& child : module.named_children()) {
-    script.register_module(submodule_name(child.key()), converted(*child.value(), unit));
+    script.register_module(script::submodule_name(child.key()), converted(*child.value(), unit));
   }
   if (const std::string source = source_of(module); !source.empty()) {
     script.define(source);
@@ -97,7 +92,7 @@ torch::jit::Module to_torchscript(MultimodalModelImpl& model) {
     body.add("{}: Optional[Tensor] = None", feature);
     body.add("if {} is not None:", name);
     body.add("  {} = {}.forward({})", feature,
-             script::path(fmt::format("encoders.{}", submodule_name(model.name(m)))), name);
+             script::path(fmt::format("encoders.{}", model.name(m))), name);
   }
   TORCH_CHECK(has_torchscript(model.fusion()),
               "[torchscript] the fusion module has no form in TorchScript");

@@ -6,6 +6,8 @@
 
 #include <fmt/format.h>
 
+#include "unbraid/models/script_source.h"
+
 namespace unbraid {
 
 using torch::Tensor;
@@ -29,7 +31,6 @@ Tensor SelfAttentionImpl::forward(const Tensor& x, const Tensor& mask,
   const auto by_head = [&](const Tensor& projected) {
     return projected
         .view({batch, projected.size(1), projected.size(2) / width, heads_, width / heads_})
-
         .permute({2, 0, 3, 1, 4})
         .unbind(0);
   };
@@ -62,6 +63,22 @@ Tensor SelfAttentionImpl::forward(const Tensor& x, const Tensor& mask,
   return proj_->forward(mixed.transpose(1, 2).reshape({batch, asked, -1}));
 }
 
+void SelfAttentionImpl::add_script(script::Lines& body, const std::string& name,
+                                   bool masked) const {
+  const auto head_width = static_cast<double>(proj_->weight.size(0) / heads_);
+  body.add("qkv = {}.view([y.size(0), y.size(1), 3, {}, -1])", script::linear("y", name + ".qkv"),
+           heads_);
+  body.add("qkv = torch.permute(qkv, [2, 0, 3, 1, 4])");
+  body.add("scores = torch.matmul(qkv[0] * {}, torch.transpose(qkv[1], 2, 3))",
+           1 / std::sqrt(head_width));
+  if (masked) {
+    body.add("gone = torch.unsqueeze(torch.unsqueeze(torch.logical_not(mask), 1), 1)");
+    body.add("scores = torch.masked_fill(scores, gone, float('-inf'))");
+  }
+  body.add("y = torch.matmul(torch.softmax(scores, -1), qkv[2])");
+  body.add("y = {}", script::linear("torch.flatten(torch.transpose(y, 1, 2), 2)", name + ".proj"));
+}
+
 TransformerBlockImpl::TransformerBlockImpl(const TransformerBlockOptions& options)
     : dropout_(options.dropout),
       norm1_(register_module("norm1", make_layer_norm(options.width))),
@@ -92,6 +109,19 @@ Tensor TransformerBlockImpl::forward(const Tensor& x, const Tensor& mask,
   return attended + drop(fc2_->forward(hidden));
 }
 
+void TransformerBlockImpl::add_script(script::Lines& body, const std::string& name,
+                                      bool masked) const {
+  const std::string add_y =
+      fmt::format("x = x + torch.dropout(y, {:.17f}, self.training)", dropout_);
+  body.add("y = {}", script::layer_norm("x", name + ".norm1", norm1_->options));
+  attn_->add_script(body, name + ".attn", masked);
+  body.add("{}", add_y);
+  body.add("y = {}", script::layer_norm("x", name + ".norm2", norm2_->options));
+  body.add("y = torch.gelu({})", script::linear("y", name + ".mlp.fc1"));
+  body.add("y = {}", script::linear("y", name + ".mlp.fc2"));
+  body.add("{}", add_y);
+}
+
 TransformerBlocksImpl::TransformerBlocksImpl(int64_t depth,
                                              const TransformerBlockOptions& options) {
   for (int64_t i = 0; i < depth; ++i) {
@@ -105,6 +135,13 @@ Tensor TransformerBlocksImpl::forward(Tensor x, const Tensor& mask, std::optiona
     x = blocks_[i]->forward(x, mask, last ? first : std::nullopt);
   }
   return x;
+}
+
+void TransformerBlocksImpl::add_script(script::Lines& body, const std::string& name,
+                                       bool masked) const {
+  for (size_t i = 0; i < blocks_.size(); ++i) {
+    blocks_[i]->add_script(body, fmt::format("{}.{}", name, i), masked);
+  }
 }
 
 TransformerBlockOptions read_transformer_block(Options& options,

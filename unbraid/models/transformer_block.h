@@ -1,10 +1,15 @@
 #pragma once
 
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "unbraid/core/options.h"
 #include "unbraid/core/torch.h"
+
+namespace unbraid::script {
+class Lines;
+}
 
 namespace unbraid {
 
@@ -16,6 +21,8 @@ class SelfAttentionImpl : public torch::nn::Module {
   /// As of TransformerBlock.
   torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& mask = {},
                         std::optional<int64_t> first = {});
+  /// Adds to `body` what puts into `y` what this attention, called `name`, makes of it.
+  void add_script(script::Lines& body, const std::string& name, bool masked = false) const;
 
  private:
   int64_t heads_;
@@ -43,6 +50,8 @@ class TransformerBlockImpl : public torch::nn::Module {
   /// first so many tokens of the result and no more, [B, first, width], for the cost of these.
   torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& mask = {},
                         std::optional<int64_t> first = {});
+  /// As of TransformerBlocks.
+  void add_script(script::Lines& body, const std::string& name, bool masked = false) const;
 
  private:
   double dropout_;
@@ -61,6 +70,9 @@ class TransformerBlocksImpl : public torch::nn::Module {
   /// As of TransformerBlock.
   torch::Tensor forward(torch::Tensor x, const torch::Tensor& mask = {},
                         std::optional<int64_t> first = {});
+  /// Adds to `body` what turns x into what these blocks, called `name`, make of it. `masked`: by
+  /// the variable mask, in which every sample has a token.
+  void add_script(script::Lines& body, const std::string& name, bool masked = false) const;
 
  private:
   std::vector<TransformerBlock> blocks_;

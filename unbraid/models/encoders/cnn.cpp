@@ -30,16 +30,15 @@ torch::Tensor Cnn::forward(const torch::Tensor& input) {
 }
 
 std::string Cnn::torchscript() const {
-  if (feature_kind() != FeatureKind::kVector) {
-    return "";
-  }
   script::Lines body;
   for (size_t i = 1; i <= convolutions_.size(); ++i) {
     body.add("x = torch.relu({})", script::norm(script::convolution("x", fmt::format("conv{}", i),
                                                                     convolutions_[i - 1]->options),
                                                 fmt::format("bn{}", i)));
   }
-  body.add("x = torch.mean(x, [2, 3])");
+  if (!maps_) {
+    body.add("x = torch.mean(x, [2, 3])");
+  }
   return script::over_frames(body);
 }
 

@@ -23,13 +23,12 @@ torch::Tensor EmbeddingEncoder::forward(const torch::Tensor& input) {
 }
 
 std::string EmbeddingEncoder::torchscript() const {
-  if (feature_kind() != FeatureKind::kVector) {
-    return "";
-  }
   script::Lines body;
   body.add("present = torch.unsqueeze(x != {}, 2)", padding_);
-  body.add("total = torch.sum(torch.embedding(self.embedding.weight, x) * present, [1])");
-  body.add("return total / torch.clamp_min(torch.sum(present, [1]), 1)");
+  body.add("embedded = torch.embedding(self.embedding.weight, x) * present");
+  body.add("return {}", tokens_ ? "embedded"
+                                : "torch.sum(embedded, [1]) / "
+                                  "torch.clamp_min(torch.sum(present, [1]), 1)");
   return script::encoder(body);
 }
 

@@ -1,6 +1,12 @@
 #pragma once
 
+#include <string>
+
 #include "unbraid/core/torch.h"
+
+namespace unbraid::script {
+class Lines;
+}
 
 /// The pieces of ResNets (He et al., 2016), with torchvision's parameter names.
 namespace unbraid {
@@ -15,5 +21,9 @@ torch::nn::Conv2d make_convolution(int64_t inputs, int64_t outputs, int64_t kern
 /// ceil(H / stride), ceil(W / stride)]. Parameters: 0.conv1.weight, 0.bn1.{weight,bias}, ….
 torch::nn::Sequential make_stage(int64_t inputs, int64_t outputs, int64_t blocks, int64_t stride,
                                  ResNetBlock block = ResNetBlock::kBasic);
+
+/// Adds to `body` what turns x into what the stage called `name` makes of it.
+void add_stage_script(script::Lines& body, const torch::nn::Sequential& stage,
+                      const std::string& name);
 
 }  // namespace unbraid

@@ -1,4 +1,5 @@
 #include "unbraid/models/encoders/resnet.h"
+#include "unbraid/models/encoders/resnet_blocks.h"
 #include "unbraid/models/script_source.h"
 
 namespace unbraid {
@@ -33,21 +34,25 @@ void add_block(script::Lines& body, const torch::nn::Module& block, const std::s
 
 }  // namespace
 
-std::string ResNet::torchscript() const {
-  if (feature_kind() != FeatureKind::kVector) {
-    return "";
+void add_stage_script(script::Lines& body, const torch::nn::Sequential& stage,
+                      const std::string& name) {
+  for (const auto& block : stage->named_children()) {
+    add_block(body, *block.value(), fmt::format("{}.{}", name, block.key()));
   }
+}
+
+std::string ResNet::torchscript() const {
   script::Lines body;
   body.add("x = torch.relu({})", unit("x", conv1_->options, "conv1", "bn1"));
   if (!options_.small_stem) {
     body.add("x = torch.max_pool2d(x, [3, 3], [2, 2], [1, 1])");
   }
   for (size_t i = 0; i < layers_.size(); ++i) {
-    for (const auto& block : layers_[i]->named_children()) {
-      add_block(body, *block.value(), fmt::format("layer{}.{}", i + 1, block.key()));
-    }
+    add_stage_script(body, layers_[i], fmt::format("layer{}", i + 1));
   }
-  body.add("x = torch.mean(x, [2, 3])");
+  if (feature_kind() == FeatureKind::kVector) {
+    body.add("x = torch.mean(x, [2, 3])");
+  }
   return script::over_frames(body);
 }
 

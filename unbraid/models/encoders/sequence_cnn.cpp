@@ -31,9 +31,6 @@ torch::Tensor SequenceCnn::forward(const torch::Tensor& input) {
 }
 
 std::string SequenceCnn::torchscript() const {
-  if (feature_kind() != FeatureKind::kVector) {
-    return "";
-  }
   script::Lines body;
   body.add("x = torch.transpose(x, 1, 2)");
   for (size_t i = 1; i <= convolutions_.size(); ++i) {
@@ -41,7 +38,7 @@ std::string SequenceCnn::torchscript() const {
                                                                     convolutions_[i - 1]->options),
                                                 fmt::format("bn{}", i)));
   }
-  body.add("return torch.mean(x, [2])");
+  body.add("return {}", tokens_ ? "torch.transpose(x, 1, 2)" : "torch.mean(x, [2])");
   return script::encoder(body);
 }
 

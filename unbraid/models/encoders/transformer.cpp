@@ -2,7 +2,15 @@
 
 #include <cmath>
 
+#include "unbraid/models/script_source.h"
+
 namespace unbraid {
+namespace {
+
+/// The logarithm of the rate of the last of `width` sines and cosines, for each of them.
+double slowest(int64_t width) { return -std::log(10000.0) / static_cast<double>(width); }
+
+}  // namespace
 
 TransformerEncoder::TransformerEncoder(const TransformerEncoderOptions& options)
     : options_(options),
@@ -33,13 +41,33 @@ torch::Tensor TransformerEncoder::positions(const torch::Tensor& like) const {
   }
   const int64_t width = options_.block.width;
   const auto numbers = torch::TensorOptions(torch::kFloat).device(like.device());
-  const double slowest = -std::log(10000.0) / static_cast<double>(width);
-  const torch::Tensor rates = (torch::arange(0, width, 2, numbers) * slowest).exp();
+  const torch::Tensor rates = (torch::arange(0, width, 2, numbers) * slowest(width)).exp();
   const torch::Tensor angles = torch::arange(length, numbers).unsqueeze(1) * rates;
   return torch::stack({angles.sin(), angles.cos()}, 2)
       .flatten(1)
       .narrow(1, 0, width)
       .to(proj_->weight.scalar_type());
+}
+
+std::string TransformerEncoder::torchscript() const {
+  const int64_t width = options_.block.width;
+  script::Lines body;
+  body.add("x = {}", script::linear("x", "proj"));
+  if (options_.learned_positions) {
+    body.add("x = x + torch.narrow(self.pos_embed, 1, 0, x.size(1))");
+  } else {
+    constexpr auto kFloat = static_cast<int>(torch::kFloat);
+    body.add("rates = torch.exp(torch.arange(0, {}, 2, dtype={}, device=x.device) * ({:.17g}))",
+             width, kFloat, slowest(width));
+    body.add("steps = torch.arange(x.size(1), dtype={}, device=x.device)", kFloat);
+    body.add("angles = torch.unsqueeze(steps, 1) * rates");
+    body.add("waves = torch.flatten(torch.stack([torch.sin(angles), torch.cos(angles)], 2), 1)");
+    body.add("x = x + torch.type_as(torch.narrow(waves, 1, 0, {}), x)", width);
+  }
+  blocks_->add_script(body, "blocks");
+  body.add("x = {}", script::layer_norm("x", "norm", norm_->options));
+  body.add("return {}", options_.tokens ? "x" : "torch.mean(x, [1])");
+  return script::encoder(body);
 }
 
 EncoderBuilder TransformerEncoder::read(Options& options) {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <string>
+
 #include "unbraid/models/encoders/encoder.h"
 #include "unbraid/models/transformer_block.h"
 
@@ -26,6 +28,7 @@ class TransformerEncoder : public Encoder {
   [[nodiscard]] FeatureKind feature_kind() const override {
     return options_.tokens ? FeatureKind::kTokens : FeatureKind::kVector;
   }
+  [[nodiscard]] std::string torchscript() const override;
 
   static EncoderBuilder read(Options& options);
 

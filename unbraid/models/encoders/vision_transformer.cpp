@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "unbraid/models/script_source.h"
+
 namespace unbraid {
 namespace {
 
@@ -41,6 +43,17 @@ torch::Tensor VisionTransformer::encode(const torch::Tensor& images) {
   const torch::Tensor tokens = torch::cat({cls_token, patches}, 1) + pos_embed_;
   return norm_->forward(options_.tokens ? blocks_->forward(tokens)
                                         : blocks_->forward(tokens, {}, 1).squeeze(1));
+}
+
+std::string VisionTransformer::torchscript() const {
+  script::Lines body;
+  body.add("x = {}", script::convolution("x", "patch_embed.proj", proj_->options));
+  body.add("x = torch.transpose(torch.flatten(x, 2), 1, 2)");
+  body.add("x = torch.cat([self.cls_token.expand([x.size(0), -1, -1]), x], 1) + self.pos_embed");
+  blocks_->add_script(body, "blocks");
+  body.add("x = {}", script::layer_norm(options_.tokens ? "x" : "torch.select(x, 1, 0)", "norm",
+                                        norm_->options));
+  return script::over_frames(body);
 }
 
 EncoderBuilder VisionTransformer::read(Options& options) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <string>
 
 #include "unbraid/models/encoders/encoder.h"
 #include "unbraid/models/transformer_block.h"
@@ -29,6 +30,7 @@ class VisionTransformer : public Encoder {
   [[nodiscard]] FeatureKind feature_kind() const override {
     return options_.tokens ? FeatureKind::kTokens : FeatureKind::kVector;
   }
+  [[nodiscard]] std::string torchscript() const override;
 
   static EncoderBuilder read(Options& options);
 

@@ -1,5 +1,7 @@
 #include "unbraid/models/fusions/central.h"
 
+#include "unbraid/models/script_source.h"
+
 namespace unbraid {
 namespace {
 
@@ -54,6 +56,30 @@ torch::Tensor CentralFusion::fuse(const ModalityTensors& features, const Presenc
     central = torch::relu(central_[stage]->forward(mixed));
   }
   return fc_out_->forward(central);
+}
+
+std::string CentralFusion::torchscript() const {
+  script::Lines body;
+  const auto children = named_children();
+  body.add("weights = 1. + self.mix");
+  for (size_t stage = 0; stage < central_.size(); ++stage) {
+    body.add("parts{}: List[Tensor] = []", stage);
+    if (stage > 0) {
+      body.add("parts{}.append(central * weights[{}][0])", stage, stage);
+    }
+    for (size_t m = 0; m < branches_.size(); ++m) {
+      const std::string z = fmt::format("z{}", m);
+      body.add("if {} is not None:", z);
+      body.add("  {} = torch.relu({})", z,
+               script::linear(z, fmt::format("{}.{}", children[m].key(), stage)));
+      body.add("  parts{}.append({} * weights[{}][{}])", stage, z, stage, 1 + m);
+    }
+    body.add("central = torch.sum(torch.stack(parts{}), [0])", stage);
+    body.add("central = torch.relu({})",
+             script::linear("central", fmt::format("central.{}", stage)));
+  }
+  body.add("return {}", script::linear("central", "fc_out"));
+  return script::fusion(branches_.size(), body);
 }
 
 FusionBuilder CentralFusion::read(Options& options) {

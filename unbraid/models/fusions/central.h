@@ -22,6 +22,7 @@ struct CentralFusionOptions {
 class CentralFusion : public Fusion {
  public:
   explicit CentralFusion(const FusionShape& shape, const CentralFusionOptions& options = {});
+  [[nodiscard]] std::string torchscript() const override;
 
   static FusionBuilder read(Options& options);
 

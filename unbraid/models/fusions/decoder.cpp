@@ -1,6 +1,9 @@
 #include "unbraid/models/fusions/decoder.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "unbraid/models/script_source.h"
 
 namespace unbraid {
 namespace {
@@ -63,6 +66,28 @@ torch::Tensor DecoderFusion::fuse(const ModalityTensors& features, const Presenc
     x = torch::relu(norms_[i]->forward(convolutions_[i]->forward(x)));
   }
   return out_->forward(x);
+}
+
+std::string DecoderFusion::torchscript() const {
+  script::Lines body;
+  body.add("parts: List[Tensor] = []");
+  const auto children = named_children();
+  for (size_t m = 0; m < projections_.size(); ++m) {
+    body.add("if z{} is not None:", m);
+    body.add(
+        "  parts.append(torch.upsample_bilinear2d({}, [{}], False))",
+        script::convolution(fmt::format("z{}", m), children[m].key(), projections_[m]->options),
+        fmt::join(start_, ", "));
+  }
+  body.add("x = torch.sum(torch.stack(parts), [0])");
+  for (size_t i = 1; i <= convolutions_.size(); ++i) {
+    body.add("x = torch.upsample_bilinear2d(x, [2 * x.size(2), 2 * x.size(3)], False)");
+    body.add("x = torch.relu({})", script::norm(script::convolution("x", fmt::format("conv{}", i),
+                                                                    convolutions_[i - 1]->options),
+                                                fmt::format("bn{}", i)));
+  }
+  body.add("return {}", script::convolution("x", "out", out_->options));
+  return script::fusion(projections_.size(), body);
 }
 
 FusionBuilder DecoderFusion::read(Options& options) {

@@ -20,6 +20,7 @@ class DecoderFusion : public Fusion {
  public:
   /// Throws RecipeError when features or outputs are no maps, or H or W is no multiple of 2^blocks.
   DecoderFusion(const FusionShape& shape, const std::vector<int64_t>& channels);
+  [[nodiscard]] std::string torchscript() const override;
 
   static FusionBuilder read(Options& options);
 

@@ -1,5 +1,7 @@
 #include "unbraid/models/fusions/low_rank.h"
 
+#include "unbraid/models/script_source.h"
+
 namespace unbraid {
 
 LowRankFusion::LowRankFusion(const FusionShape& shape, int64_t rank) : rank_(rank) {
@@ -23,6 +25,19 @@ torch::Tensor LowRankFusion::fuse(const ModalityTensors& features, const Presenc
     }
   }
   return product.unflatten(1, {rank_, -1}).sum(1);
+}
+
+std::string LowRankFusion::torchscript() const {
+  script::Lines body;
+  body.add("factors: List[Tensor] = []");
+  const auto children = named_children();
+  for (size_t m = 0; m < factors_.size(); ++m) {
+    body.add("if z{} is not None:", m);
+    body.add("  factors.append({})", script::linear(fmt::format("z{}", m), children[m].key()));
+  }
+  body.add("product = torch.prod(torch.stack(factors), 0)");
+  body.add("return torch.sum(torch.unflatten(product, 1, [{}, -1]), [1])", rank_);
+  return script::fusion(factors_.size(), body);
 }
 
 FusionBuilder LowRankFusion::read(Options& options) {

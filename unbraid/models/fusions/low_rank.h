@@ -13,6 +13,7 @@ namespace unbraid {
 class LowRankFusion : public Fusion {
  public:
   explicit LowRankFusion(const FusionShape& shape, int64_t rank = 4);
+  [[nodiscard]] std::string torchscript() const override;
 
   static FusionBuilder read(Options& options);
 

@@ -5,11 +5,16 @@
 #include <fmt/format.h>
 
 #include "unbraid/models/encoders/resnet_blocks.h"
+#include "unbraid/models/script_source.h"
 
 namespace unbraid {
+namespace {
+
+constexpr int64_t kStagesOfResNet = 4;
+
+}  // namespace
 
 MmtmFusion::MmtmFusion(const FusionShape& shape, const MmtmFusionOptions& options) {
-  constexpr int64_t kStagesOfResNet = 4;
   check_feature_kinds("mmtm", shape, FeatureKind::kMap);
   std::vector<std::shared_ptr<torch::nn::Module>> networks;
   for (const std::string& name : shape.modalities) {
@@ -95,6 +100,46 @@ void MmtmFusion::exchange(Transfer& transfer, ModalityTensors& maps, const Prese
       maps[m] = maps[m] * gate.unsqueeze(2).unsqueeze(3);
     }
   }
+}
+
+std::string MmtmFusion::torchscript() const {
+  script::Lines body;
+  const auto children = named_children();
+  const size_t modalities = heads_.size();
+  for (size_t stage = 0; stage < stages_.size(); ++stage) {
+    const size_t k = size_t{kStagesOfResNet} - stages_.size() + stage + 1;
+    const Transfer& transfer = transfers_[stage];
+    body.add("joint = self.mmtm{}.squeeze.bias", k);
+    int64_t offset = 0;
+    for (size_t m = 0; m < modalities; ++m) {
+      const int64_t channels = transfer.excite[m]->weight.size(0);
+      script::Lines network;
+      network.add("x = z{}", m);
+      add_stage_script(network, stages_[stage][m], fmt::format("{}.layer{}", children[m].key(), k));
+      network.add("z{} = x", m);
+      network.add(
+          "joint = joint + torch.linear(torch.mean(x, [2, 3]), "
+          "torch.narrow(self.mmtm{}.squeeze.weight, 1, {}, {}))",
+          k, offset, channels);
+      body.add_under(fmt::format("if z{} is not None:", m), network);
+      offset += channels;
+    }
+    body.add("joint = torch.relu(joint)");
+    for (size_t m = 0; m < modalities; ++m) {
+      body.add("if z{} is not None:", m);
+      body.add("  gate = 2. * torch.sigmoid({})",
+               script::linear("joint", fmt::format("mmtm{}.excite_{}", k, children[m].key())));
+      body.add("  z{} = z{} * torch.unsqueeze(torch.unsqueeze(gate, 2), 3)", m, m);
+    }
+  }
+  body.add("outputs: List[Tensor] = []");
+  for (size_t m = 0; m < modalities; ++m) {
+    body.add("if z{} is not None:", m);
+    body.add("  outputs.append({})",
+             script::linear(fmt::format("torch.mean(z{}, [2, 3])", m), children[m].key() + ".fc"));
+  }
+  body.add("return torch.mean(torch.stack(outputs), [0])");
+  return script::fusion(modalities, body);
 }
 
 FusionBuilder MmtmFusion::read(Options& options) {

@@ -25,6 +25,7 @@ struct MmtmFusionOptions {
 class MmtmFusion : public Fusion {
  public:
   explicit MmtmFusion(const FusionShape& shape, const MmtmFusionOptions& options = {});
+  [[nodiscard]] std::string torchscript() const override;
 
   static FusionBuilder read(Options& options);
 

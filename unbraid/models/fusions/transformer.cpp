@@ -1,5 +1,7 @@
 #include "unbraid/models/fusions/transformer.h"
 
+#include "unbraid/models/script_source.h"
+
 namespace unbraid {
 namespace {
 
@@ -68,6 +70,37 @@ torch::Tensor TransformerFusion::fuse(const ModalityTensors& features, const Pre
   const torch::Tensor mask = all_exist ? torch::Tensor() : torch::cat(attended, 1);
   const torch::Tensor x = blocks_->forward(torch::cat(tokens, 1), mask, 1);
   return fc_out_->forward(norm_->forward(x.squeeze(1)));
+}
+
+std::string TransformerFusion::torchscript() const {
+  script::Lines body;
+  body.add("tokens: List[Tensor] = []");
+  body.add("attended: List[Tensor] = []");
+  for (size_t m = 0; m < names_.size(); ++m) {
+    body.add("if z{} is not None:", m);
+    body.add("  y = z{}", m);
+    body.add("  sequence = y.dim() == 3");
+    body.add("  if y.dim() == 2:");
+    body.add("    y = torch.unsqueeze(y, 1)");
+    body.add("  if y.dim() == 4:");
+    body.add("    y = torch.transpose(torch.flatten(y, 2), 1, 2)");
+    body.add("  exist = torch.any(torch.ne(y, 0), 2)");
+    body.add("  if not sequence:");
+    body.add("    exist = torch.logical_or(exist, torch.logical_not(exist))");
+    body.add("  attended.append(exist)");
+    body.add("  y = {}", script::linear("y", "fc_" + names_[m]));
+    body.add("  y = y + torch.narrow(self.position, 0, 0, y.size(1))");
+    body.add("  tokens.append(y + self.modality_{})", names_[m]);
+  }
+  body.add("x = torch.cat(tokens, 1)");
+  body.add("x = torch.cat([self.class_token.expand([x.size(0), 1, -1]), x], 1)");
+  body.add("mask = torch.cat(attended, 1)");
+  body.add("first = torch.narrow(mask, 1, 0, 1)");
+  body.add("mask = torch.cat([torch.logical_or(first, torch.logical_not(first)), mask], 1)");
+  blocks_->add_script(body, "blocks", true);
+  body.add("x = {}", script::layer_norm("torch.select(x, 1, 0)", "norm", norm_->options));
+  body.add("return {}", script::linear("x", "fc_out"));
+  return script::fusion(names_.size(), body);
 }
 
 FusionBuilder TransformerFusion::read(Options& options) {

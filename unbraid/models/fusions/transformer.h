@@ -22,6 +22,7 @@ class TransformerFusion : public Fusion {
  public:
   explicit TransformerFusion(const FusionShape& shape,
                              const TransformerFusionOptions& options = {});
+  [[nodiscard]] std::string torchscript() const override;
 
   static FusionBuilder read(Options& options);
 
