@@ -13,6 +13,7 @@
 #include <fmt/ranges.h>
 #include <gtest/gtest.h>
 
+#include "npy_file.h"
 #include "temporary_folder.h"
 
 namespace unbraid::testing {
@@ -33,23 +34,6 @@ inline Outcome unbraid_program(const std::string& arguments) {
   const int status = pclose(pipe);
   outcome.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   return outcome;
-}
-
-/// A float32 .npy file.
-inline void write_npy(const std::filesystem::path& path, const std::vector<int>& shape,
-                      const std::vector<float>& values) {
-  std::string header = fmt::format("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}), }}",
-                                   fmt::join(shape, ", "));
-  header.resize(118 - 1, ' ');
-  header += '\n';
-  std::string file = "\x93NUMPY";
-  file += '\x01';
-  file += '\0';
-  file += static_cast<char>(header.size());
-  file += '\0';
-  file += header;
-  file.append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float));
-  write_text(path, file);
 }
 
 /// A recipe over a small table that is easy to learn.

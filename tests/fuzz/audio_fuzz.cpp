@@ -1,5 +1,5 @@
 #include "tests/fuzz/fuzz_file.h"
-#include "unbraid/media/audio.h"
+#include "unbraid/media/sound.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   return unbraid::fuzz::expect_error_at_most(data, size, [](const std::string& path) {

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdlib>
-#include <fstream>
 #include <string>
 #include <vector>
 
@@ -9,6 +8,7 @@
 #include <fmt/ranges.h>
 
 #include "media/fixtures.h"
+#include "npy_file.h"
 #include "unbraid/core/torch.h"
 #include "unbraid/media/npy.h"
 
@@ -17,12 +17,8 @@ namespace unbraid::testing {
 /// Writes float32 values; returns the path.
 inline std::string write_array(const std::string& path, const torch::Tensor& tensor) {
   const torch::Tensor values = tensor.to(torch::kFloat).contiguous();
-  std::string header = fmt::format("{{'descr': '<f4', 'fortran_order': False, 'shape': ({},), }}",
-                                   fmt::join(values.sizes(), ", "));
-  header.resize(118 - 1, ' ');
-  std::ofstream(path, std::ios::binary)
-      << kNpyMagic << std::string("\x01\0\x76\0", 4) << header << '\n'
-      << std::string(static_cast<const char*>(values.data_ptr()), values.nbytes());
+  const float* const first = values.data_ptr<float>();
+  write_npy(path, values.sizes().vec(), {first, first + values.numel()});
   return path;
 }
 

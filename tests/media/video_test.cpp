@@ -4,8 +4,8 @@
 #include <set>
 
 #include "media/reference.h"
-#include "unbraid/media/audio.h"
 #include "unbraid/media/container.h"
+#include "unbraid/media/sound.h"
 
 namespace unbraid {
 namespace {

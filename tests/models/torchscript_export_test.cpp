@@ -217,8 +217,8 @@ Part part_of(FeatureKind kind) {
     return {std::make_shared<Mlp>(std::vector<int64_t>{4, 6}), torch::randn({2, 4})};
   }
   if (kind == FeatureKind::kTokens) {
-    return {std::make_shared<SequenceCnn>(4, std::vector<int64_t>{6}, true),
-            torch::randn({2, 5, 4})};
+    return {std::make_shared<EmbeddingEncoder>(9, 6, 0, true),
+            torch::tensor({3, 4, 0, 0, 0, 5, 6, 7, 8, 0}).view({2, 5})};
   }
   return {std::make_shared<Cnn>(1, std::vector<int64_t>{6}, true), torch::randn({2, 1, 15, 16})};
 }

@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "unbraid/core/safetensors_header.h"
+#include "unbraid/core/utf8.h"
 
 namespace unbraid {
 namespace {
@@ -654,18 +655,6 @@ Pickle::Pickle(std::string_view content, std::string source, uint64_t start)
 DataError Pickle::error(const PickleValue& value, std::string_view expected) const {
   return DataError(fmt::format("{}: byte {}: expected {}, found {}", source_, value.offset,
                                expected, value.description()));
-}
-
-void append_utf8(std::string& text, uint32_t code_point) {
-  if (code_point < 0x80) {
-    text += static_cast<char>(code_point);
-    return;
-  }
-  const int more = code_point < 0x800 ? 1 : code_point < 0x10000 ? 2 : 3;
-  text += static_cast<char>((0xff00 >> (more + 1) & 0xff) | code_point >> 6 * more);
-  for (int i = more; i-- > 0;) {
-    text += static_cast<char>(0x80 | (code_point >> 6 * i & 0x3f));
-  }
 }
 
 }  // namespace unbraid

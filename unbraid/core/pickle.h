@@ -76,7 +76,4 @@ class Pickle {
 inline constexpr uint32_t kMaxPickleDepth = 100;
 inline constexpr uint64_t kMaxPickleValues = uint64_t{1} << 22;
 
-/// Appends a code point of up to 0x10ffff.
-void append_utf8(std::string& text, uint32_t code_point);
-
 }  // namespace unbraid

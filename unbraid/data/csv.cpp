@@ -7,35 +7,14 @@
 
 #include <fmt/format.h>
 
+#include "unbraid/core/utf8.h"
+
 namespace unbraid {
 namespace {
 
 constexpr size_t kMostFields = 4096;
 constexpr size_t kMaxField = size_t{1} << 20;
 constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
-
-// Bytes of the UTF-8 character that `text` starts with, 0 when it starts with none.
-size_t character_size(std::string_view text) {
-  const auto byte = [&](size_t i) -> uint32_t {
-    return i < text.size() ? static_cast<unsigned char>(text[i]) : 0;
-  };
-  const uint32_t lead = byte(0);
-  if (lead < 0x80) {
-    return lead == 0 ? 0 : 1;
-  }
-  const size_t size = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
-  uint32_t code = lead & (0x7f >> size);
-  for (size_t i = 1; i < size; ++i) {
-    if ((byte(i) & 0xc0) != 0x80) {
-      return 0;
-    }
-    code = code << 6 | (byte(i) & 0x3f);
-  }
-  const uint32_t smallest = size == 2 ? 0x80 : size == 3 ? 0x800 : 0x10000;
-  const bool surrogate = code >= 0xd800 && code <= 0xdfff;
-  return lead >= 0xc0 && lead < 0xf8 && code >= smallest && code <= 0x10ffff && !surrogate ? size
-                                                                                           : 0;
-}
 
 }  // namespace
 
@@ -54,8 +33,8 @@ DataError CsvReader::error(size_t line, const std::string& what) const {
 void CsvReader::check_encoding() const {
   size_t size = 0;
   for (size_t i = 0; i < content_.size(); i += size) {
-    size = character_size(std::string_view(content_).substr(i, 4));
-    if (size == 0) {
+    size = utf8_size(std::string_view(content_).substr(i, 4));
+    if (size == 0 || content_[i] == '\0') {
       const auto line = 1 + std::count(content_.begin(), content_.begin() + i, '\n');
       throw error(line, fmt::format("expected UTF-8 text, found the byte 0x{:02x}",
                                     static_cast<unsigned char>(content_[i])));

@@ -61,7 +61,7 @@ torch::Tensor to_grey(const torch::Tensor& image) {
   return grey;
 }
 
-torch::Tensor read_image(const std::string& path, int64_t channels) {
+torch::Tensor read_image(const std::string& path, int64_t channels, const PartOf& part_of) {
   const std::string content =
       read_file(path, std::min(kMaxImageBytes, DecodeBudget::limits().bytes));
   torch::Tensor image;
@@ -70,8 +70,10 @@ torch::Tensor read_image(const std::string& path, int64_t channels) {
     image = decode_png(content, path);
     orientation = exif_orientation(exif_of_png(content));
   } else if (content.starts_with("\xff\xd8\xff")) {
-    image = decode_jpeg(content, path);
-    orientation = exif_orientation(content);
+    image = decode_jpeg(content, path, [&](int64_t height, int64_t width) {
+      orientation = exif_orientation(content);
+      return orientation == 1 ? part_of(height, width) : whole_image(height, width);
+    });
   } else if (content.starts_with("RIFF") &&
              std::string_view(content).substr(0, 12).ends_with("WEBP")) {
     image = decode_webp(content, path);
@@ -99,13 +101,14 @@ std::vector<std::string> paths_of(const std::string& cell, int64_t channels) {
   return {cell.substr(0, middle), cell.substr(middle + 1)};
 }
 
-torch::Tensor read_images(const std::vector<std::string>& paths, int64_t channels) {
+torch::Tensor read_images(const std::vector<std::string>& paths, int64_t channels,
+                          const PartOf& part_of) {
   if (paths.size() == 1) {
-    return read_image(paths.front(), channels);
+    return read_image(paths.front(), channels, part_of);
   }
   std::vector<torch::Tensor> parts;
   for (const std::string& path : paths) {
-    parts.push_back(read_image(path, 1));
+    parts.push_back(read_image(path, 1, part_of));
     if (parts.back().sizes() != parts.front().sizes()) {
       throw DataError(fmt::format("{}: expected an image of the size of {}, {} x {}, found {} x {}",
                                   path, paths.front(), parts.front().size(1), parts.front().size(0),
@@ -148,6 +151,13 @@ std::string ImageDecoder::cache_key(const std::string& cell) const {
 torch::Tensor ImageDecoder::transform(const torch::Tensor& decoded,
                                       const SampleContext& context) const {
   return transform_.apply(decoded, context);
+}
+
+torch::Tensor ImageDecoder::load(const std::string& cell, const SampleContext& context) const {
+  const PartOf part_of = [&](int64_t height, int64_t width) {
+    return transform_.crop_of(height, width, context);
+  };
+  return transform(read_images(paths_of(cell, channels()), channels(), part_of), context);
 }
 
 }  // namespace unbraid

@@ -16,8 +16,9 @@ inline constexpr int64_t kMaxImageBytes = int64_t{256} << 20;  // of the file
 /// turned as its EXIF orientation says; `channels` is 1 or 3. Colour becomes grey by ITU-R 601, 16
 /// bits become 8 by rounding, transparency and colour profiles are left out, as Pillow's convert
 /// leaves them out. Throws DataError when the file is not whole, has a fault that the codec would
-/// pass over, is CMYK or animated.
-torch::Tensor read_image(const std::string& path, int64_t channels);
+/// pass over, is CMYK or animated. Pixels outside of the part may be left undefined.
+torch::Tensor read_image(const std::string& path, int64_t channels,
+                         const PartOf& part_of = whole_image);
 
 /// uint8 [height, width, 3] to [height, width, 1], with the integers of Pillow's mode "L".
 torch::Tensor to_grey(const torch::Tensor& image);
@@ -28,13 +29,15 @@ std::vector<std::string> paths_of(const std::string& cell, int64_t channels);
 
 /// One image from what `paths_of` gave: uint8 [height, width, channels]; the two of optical flow,
 /// read as grey, must be of one size.
-torch::Tensor read_images(const std::vector<std::string>& paths, int64_t channels);
+torch::Tensor read_images(const std::vector<std::string>& paths, int64_t channels,
+                          const PartOf& part_of = whole_image);
 
 /// `cell` with each of its paths taken relative to `folder`.
 std::string resolve_paths(const std::string& cell, const std::string& folder, int64_t channels);
 
 /// kind = "image": `decode` gives uint8 [height, width, channels], `transform` what ImageTransform
-/// says. With channels = 2 a cell is a pair of paths, u and v of optical flow.
+/// says; `load` decodes no more of a JPEG than it needs. With channels = 2 a cell is a pair of
+/// paths, u and v of optical flow.
 ///
 /// Keys: those of ImageTransform.
 class ImageDecoder final : public Decoder {
@@ -47,6 +50,8 @@ class ImageDecoder final : public Decoder {
   [[nodiscard]] torch::Tensor decode(const std::string& cell) const override;
   [[nodiscard]] torch::Tensor transform(const torch::Tensor& decoded,
                                         const SampleContext& context) const override;
+  [[nodiscard]] torch::Tensor load(const std::string& cell,
+                                   const SampleContext& context) const override;
   [[nodiscard]] std::string cache_key(const std::string& cell) const override;
 
  private:

@@ -4,14 +4,17 @@
 #include <string>
 
 #include "unbraid/core/torch.h"
+#include "unbraid/media/resize.h"
 
 namespace unbraid {
 
 // One function a codec: the content of a file to uint8 [height, width, 1 or 3], grey or RGB as it
 // is stored. `path` is for the DataError only.
 torch::Tensor decode_png(const std::string& content, const std::string& path);
-torch::Tensor decode_jpeg(const std::string& content, const std::string& path);
 torch::Tensor decode_webp(const std::string& content, const std::string& path);
+/// What is outside of the part is undefined; it is looked through for damage all the same.
+torch::Tensor decode_jpeg(const std::string& content, const std::string& path,
+                          const PartOf& part_of = whole_image);
 
 /// The numbers of a grey PNG, or the indices of one with a palette, as they are stored: [height,
 /// width, 1], uint8, or int32 where they have 16 bits. Throws DataError for any other.

@@ -139,15 +139,17 @@ ImageTransform::ImageTransform(Options& options)
       std_(read_channels(options, "std", settings_.channels, {0.229, 0.224, 0.225},
                          {0.0, std::numeric_limits<double>::infinity(), true})) {}
 
+Crop ImageTransform::crop_of(int64_t height, int64_t width, const SampleContext& context,
+                             const std::string& draw) const {
+  return is_random(context) ? random_crop(height, width, settings_, context.random("crop" + draw))
+                            : whole_image(height, width);
+}
+
 torch::Tensor ImageTransform::apply(const torch::Tensor& image, const SampleContext& context,
                                     const std::string& draw) const {
-  const bool random = settings_.augment && context.training;
-  Crop crop{0, 0, image.size(0), image.size(1)};
-  bool flip = false;
-  if (random) {
-    crop = random_crop(crop.height, crop.width, settings_, context.random("crop" + draw));
-    flip = context.random("flip" + draw).uniform() < settings_.flip;
-  }
+  const Crop crop = crop_of(image.size(0), image.size(1), context, draw);
+  const bool random = is_random(context);
+  const bool flip = random && context.random("flip" + draw).uniform() < settings_.flip;
   if (!random || settings_.color_jitter == std::array<double, 4>{0, 0, 0, 0}) {
     return resize_crop(image, crop, settings_.size, flip, normalizing(flip));
   }

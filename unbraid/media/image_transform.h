@@ -48,12 +48,18 @@ class ImageTransform {
   explicit ImageTransform(Options& options);
 
   [[nodiscard]] const ImageSettings& settings() const { return settings_; }
+  /// The part of an image of that size that `apply` looks at.
+  [[nodiscard]] Crop crop_of(int64_t height, int64_t width, const SampleContext& context,
+                             const std::string& draw = "") const;
   /// uint8 [height, width, channels] to float [channels, size, size]. Calls with the same context
   /// and `draw` make the same random choices.
   [[nodiscard]] torch::Tensor apply(const torch::Tensor& image, const SampleContext& context,
                                     const std::string& draw = "") const;
 
  private:
+  [[nodiscard]] bool is_random(const SampleContext& context) const {
+    return settings_.augment && context.training;
+  }
   // To [0, 1], u of flow negated where it is mirrored, less mean, divided by std.
   [[nodiscard]] PixelScaling normalizing(bool flip) const;
 

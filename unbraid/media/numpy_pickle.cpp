@@ -9,6 +9,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "unbraid/core/utf8.h"
+
 namespace unbraid {
 namespace {
 

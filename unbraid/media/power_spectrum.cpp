@@ -4,14 +4,12 @@
 #include <array>
 #include <bit>
 #include <cmath>
-#include <cstring>
 #include <numbers>
+
+#include "unbraid/media/lanes.h"
 
 namespace unbraid {
 namespace {
-
-constexpr int64_t kLanes = 8;
-using Lanes = float __attribute__((vector_size(kLanes * sizeof(float))));
 
 struct Complex {
   Lanes real;
@@ -21,14 +19,14 @@ struct Complex {
 // One vector at a time: through a copy of both, GCC 12 goes by way of the stack.
 [[gnu::always_inline]] inline Complex load(const float* values) {
   Complex value;
-  std::memcpy(&value.real, values, sizeof(Lanes));
-  std::memcpy(&value.imaginary, values + kLanes, sizeof(Lanes));
+  load_lanes(values, value.real);
+  load_lanes(values + kLanes, value.imaginary);
   return value;
 }
 
 [[gnu::always_inline]] inline void store(const Complex& value, float* values) {
-  std::memcpy(values, &value.real, sizeof(Lanes));
-  std::memcpy(values + kLanes, &value.imaginary, sizeof(Lanes));
+  store_lanes(value.real, values);
+  store_lanes(value.imaginary, values + kLanes);
 }
 
 [[gnu::always_inline]] inline Complex sum(const Complex& a, const Complex& b) {
@@ -53,6 +51,11 @@ struct Complex {
   return {a.real * turn[0] - a.imaginary * turn[1], a.real * turn[1] + a.imaginary * turn[0]};
 }
 
+template <bool kTurned>
+[[gnu::always_inline]] inline Complex turned(const Complex& value, const float* turn) {
+  return kTurned ? product(value, turn) : value;
+}
+
 struct Work {
   const float* signal;
   const float* window;
@@ -73,33 +76,42 @@ struct Work {
   }
   for (int64_t start = 0; start < work.n_fft; start += kLanes) {
     Lanes window;
-    std::memcpy(&window, work.window + start, sizeof(window));
-    Lanes rows[kLanes];
-    for (int64_t i = 0; i < kLanes; ++i) {
-      std::memcpy(&rows[i], frames[i] + start, sizeof(Lanes));
+    load_lanes(work.window + start, window);
+    std::array<Lanes, kLanes> rows;
+    for (size_t i = 0; i < kLanes; ++i) {
+      load_lanes(frames[i] + start, rows[i]);
       rows[i] *= window;
     }
-    // Transposed: pairs of rows, of pairs, of halves.
-    Lanes pairs[kLanes];
-    for (int64_t i = 0; i < kLanes; i += 2) {
-      pairs[i] = __builtin_shufflevector(rows[i], rows[i + 1], 0, 8, 1, 9, 4, 12, 5, 13);
-      pairs[i + 1] = __builtin_shufflevector(rows[i], rows[i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
+    transpose(rows);
+    for (size_t i = 0; i < kLanes; ++i) {
+      store_lanes(rows[i], work.scratch + (start + static_cast<int64_t>(i)) * kLanes);
     }
-    for (int64_t i = 0; i < kLanes; i += 4) {
-      for (int64_t j = 0; j < 2; ++j) {
-        const Lanes& low = pairs[i + j];
-        const Lanes& high = pairs[i + j + 2];
-        rows[i + 2 * j] = __builtin_shufflevector(low, high, 0, 1, 8, 9, 4, 5, 12, 13);
-        rows[i + 2 * j + 1] = __builtin_shufflevector(low, high, 2, 3, 10, 11, 6, 7, 14, 15);
-      }
-    }
-    float* const target = work.scratch + start * kLanes;
-    for (int64_t i = 0; i < 4; ++i) {
-      const Lanes low = __builtin_shufflevector(rows[i], rows[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
-      const Lanes high = __builtin_shufflevector(rows[i], rows[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
-      std::memcpy(target + i * kLanes, &low, sizeof(low));
-      std::memcpy(target + (i + 4) * kLanes, &high, sizeof(high));
-    }
+  }
+}
+
+// Values j, j + quarter, … of each 4 * quarter; `kTurned` is false for j = 0, whose turns are 1.
+template <bool kTurned>
+[[gnu::always_inline]] inline void butterflies(const Work& work, int64_t j, int64_t quarter) {
+  constexpr int64_t kSize = 2 * kLanes;  // of a complex value
+  const int64_t length = work.n_fft / 2;
+  const int64_t step = 2 * (work.n_fft / (4 * quarter));  // of a turn that is 1 / (4 * quarter)
+  const float* const once = work.turns + j * step;
+  const float* const twice = work.turns + 2 * j * step;
+  const float* const thrice = work.turns + 3 * j * step;
+  for (int64_t base = j; base < length; base += 4 * quarter) {
+    float* const values = work.scratch + base * kSize;
+    const Complex a = load(values);
+    const Complex b = load(values + quarter * kSize);
+    const Complex c = load(values + 2 * quarter * kSize);
+    const Complex d = load(values + 3 * quarter * kSize);
+    const Complex even = sum(a, c);
+    const Complex odd = difference(a, c);
+    const Complex even_other = sum(b, d);
+    const Complex odd_other = difference(b, d);
+    store(sum(even, even_other), values);
+    store(turned<kTurned>(difference(even, even_other), twice), values + quarter * kSize);
+    store(turned<kTurned>(sum_turned(odd, odd_other), once), values + 2 * quarter * kSize);
+    store(turned<kTurned>(difference_turned(odd, odd_other), thrice), values + 3 * quarter * kSize);
   }
 }
 
@@ -111,26 +123,9 @@ struct Work {
   int64_t size = length;
   for (; size >= 4; size /= 4) {
     const int64_t quarter = size / 4;
-    const int64_t step = 2 * (work.n_fft / size);  // of a turn that is 1 / size
-    for (int64_t j = 0; j < quarter; ++j) {
-      const float* const once = work.turns + j * step;
-      const float* const twice = work.turns + 2 * j * step;
-      const float* const thrice = work.turns + 3 * j * step;
-      for (int64_t base = j; base < length; base += size) {
-        float* const values = work.scratch + base * kSize;
-        const Complex a = load(values);
-        const Complex b = load(values + quarter * kSize);
-        const Complex c = load(values + 2 * quarter * kSize);
-        const Complex d = load(values + 3 * quarter * kSize);
-        const Complex even = sum(a, c);
-        const Complex odd = difference(a, c);
-        const Complex even_other = sum(b, d);
-        const Complex odd_other = difference(b, d);
-        store(sum(even, even_other), values);
-        store(product(difference(even, even_other), twice), values + quarter * kSize);
-        store(product(sum_turned(odd, odd_other), once), values + 2 * quarter * kSize);
-        store(product(difference_turned(odd, odd_other), thrice), values + 3 * quarter * kSize);
-      }
+    butterflies<false>(work, 0, quarter);
+    for (int64_t j = 1; j < quarter; ++j) {
+      butterflies<true>(work, j, quarter);
     }
   }
   for (int64_t base = 0; size == 2 && base < length; base += 2) {
@@ -143,12 +138,7 @@ struct Work {
 }
 
 [[gnu::always_inline]] inline void store_power(const Complex& value, float* target, int64_t count) {
-  const Lanes power = value.real * value.real + value.imaginary * value.imaginary;
-  if (count == kLanes) {
-    std::memcpy(target, &power, sizeof(power));
-  } else {
-    std::memcpy(target, &power, static_cast<size_t>(count) * sizeof(float));
-  }
+  store_lanes(value.real * value.real + value.imaginary * value.imaginary, target, count);
 }
 
 // The transform of the even samples plus i times that of the odd ones, taken apart and joined.
@@ -185,7 +175,7 @@ struct Work {
 
 void run(const Work& work) {
 #ifdef __x86_64__
-  if (__builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0) {
+  if (has_avx2()) {
     run_avx2(work);
     return;
   }

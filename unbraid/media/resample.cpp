@@ -3,8 +3,8 @@
 #include <soxr.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
-#include <cstring>
 #include <deque>
 #include <memory>
 #include <mutex>
@@ -15,6 +15,7 @@
 #include <fmt/format.h>
 
 #include "unbraid/core/error.h"
+#include "unbraid/media/lanes.h"
 #include "unbraid/media/limits.h"
 
 namespace unbraid {
@@ -22,13 +23,15 @@ namespace {
 
 // Of the original signal at the lower of both rates, on each side: libsoxr's filter reaches less
 // than 99.
-constexpr int64_t kReach = 100;
-constexpr int64_t kLanes = 8;
-constexpr int64_t kPeriods = 8;  // at a time
-using Lanes = float __attribute__((vector_size(kLanes * sizeof(float))));
+constexpr int64_t kReach = 99;
+// What is summed at a time: as many sums as there are registers for. Four of these blocks before
+// the next places, while their inputs are still near.
+constexpr int64_t kPlaces = 3;
+constexpr int64_t kPeriods = 4;
+constexpr int64_t kNear = 4 * kPeriods;
 using Four = float __attribute__((vector_size(4 * sizeof(float))));
 
-/// `down` samples become `up`, in lowest terms.
+/// `down` samples become `up`.
 struct Ratio {
   int64_t up;
   int64_t down;
@@ -46,7 +49,9 @@ std::optional<Ratio> small_ratio(double from, double to) {
   const auto down = static_cast<int64_t>(from);
   const auto up = static_cast<int64_t>(to);
   const int64_t divisor = std::gcd(down, up);
-  const Ratio ratio{up / divisor, down / divisor};
+  // Of few places in a period, a multiple of those that are summed at a time.
+  const int64_t factor = up / divisor < 8 * kPlaces ? kPlaces : 1;
+  const Ratio ratio{factor * (up / divisor), factor * (down / divisor)};
   return std::max(ratio.up, ratio.down) <= kLargest ? std::optional(ratio) : std::nullopt;
 }
 
@@ -69,7 +74,8 @@ size_t run_soxr(double from, double to, const std::vector<T>& samples, T* result
 }
 
 /// What libsoxr does to a signal: output n = k * up + p is the sum of the `taps` inputs from
-/// k * down + firsts[p] on, each times its weight from weights[p * taps] on.
+/// k * down + firsts[p / kPlaces] on, each times its weight: [p / kPlaces, tap / kLanes, p %
+/// kPlaces, tap % kLanes]. Weights of places past the last are 0.
 struct Response {
   Ratio ratio;
   int64_t reach;
@@ -81,10 +87,11 @@ struct Response {
 // Read off what becomes of one impulse for each place in a period, all of them far apart.
 std::shared_ptr<const Response> measure(const Ratio& ratio) {
   const auto [up, down] = ratio;
-  const int64_t reach = kReach * std::max(up, down) / up + 1;
-  const int64_t taps = (2 * reach + kLanes - 1) / kLanes * kLanes;
+  const int64_t reach = (kReach * std::max(up, down) + up - 1) / up;
+  const int64_t spread = (kPlaces - 1) * down / up + 1;  // from the first place to the last
+  const int64_t taps = (2 * reach + spread + kLanes - 1) / kLanes * kLanes;
   auto response = std::make_shared<Response>(Response{ratio, reach, taps, {}, {}});
-  for (int64_t p = 0; p < up; ++p) {
+  for (int64_t p = 0; p < up; p += kPlaces) {
     response->firsts.push_back(p * down / up - reach + 1);
   }
   const int64_t periods = 2 * taps / down + 1;  // between two impulses
@@ -98,14 +105,16 @@ std::shared_ptr<const Response> measure(const Ratio& ratio) {
                              1);
   run_soxr(static_cast<double>(down), static_cast<double>(up), impulses, result.data(),
            result.size(), 0, SOXR_DOUBLE_PRECISION, "impulses");
-  response->weights.resize(static_cast<size_t>(up * taps));
+  response->weights.resize(response->firsts.size() * static_cast<size_t>(kPlaces * taps));
   for (int64_t p = 0; p < up; ++p) {
+    const int64_t first = response->firsts[static_cast<size_t>(p / kPlaces)];
     for (int64_t tap = 0; tap < taps; ++tap) {
-      // The impulse and the period that are `firsts[p] + tap` apart.
-      const int64_t apart = response->firsts[static_cast<size_t>(p)] + tap;
+      // The impulse and the period that are `first + tap` apart.
+      const int64_t apart = first + tap;
       const int64_t impulse = ((apart % down) + down) % down;
       const int64_t period = (lead + impulse * spacing - apart) / down;
-      response->weights[static_cast<size_t>(p * taps + tap)] =
+      const int64_t vector = (p / kPlaces * (taps / kLanes) + tap / kLanes) * kPlaces + p % kPlaces;
+      response->weights[static_cast<size_t>(vector * kLanes + tap % kLanes)] =
           static_cast<float>(result[static_cast<size_t>(period * up + p)]);
     }
   }
@@ -129,12 +138,6 @@ std::shared_ptr<const Response> response_of(const Ratio& ratio) {
   return response;
 }
 
-[[gnu::always_inline]] inline void add(const Lanes& weights, const float* values, Lanes& sums) {
-  Lanes lanes;
-  std::memcpy(&lanes, values, sizeof(lanes));
-  sums += weights * lanes;
-}
-
 // The sums of the lanes of four vectors.
 [[gnu::always_inline]] inline Four totals_of(const Lanes& a, const Lanes& b, const Lanes& c,
                                              const Lanes& d) {
@@ -149,35 +152,46 @@ std::shared_ptr<const Response> response_of(const Ratio& ratio) {
          __builtin_shufflevector(all, all, 4, 5, 6, 7);
 }
 
-// `periods` periods, a multiple of kPeriods. `samples` is what firsts[p] counts from.
+// Places from `p` on of kPeriods periods; `inputs` and `result` begin with the first of both.
+[[gnu::always_inline]] inline void apply_block(const Response& response, int64_t p,
+                                               const float* inputs, float* result) {
+  const auto [up, down] = response.ratio;
+  const float* weights = response.weights.data() + p * response.taps;
+  std::array<std::array<Lanes, kPeriods>, kPlaces> sums{};
+  for (int64_t tap = 0; tap < response.taps; tap += kLanes, weights += kPlaces * kLanes) {
+    // By name: through an array, GCC 12 goes by way of the stack.
+    Lanes first, second, third;
+    load_lanes(weights, first);
+    load_lanes(weights + kLanes, second);
+    load_lanes(weights + 2 * kLanes, third);
+    for (size_t period = 0; period < kPeriods; ++period) {
+      Lanes values;
+      load_lanes(inputs + static_cast<int64_t>(period) * down + tap, values);
+      sums[0][period] += first * values;
+      sums[1][period] += second * values;
+      sums[2][period] += third * values;
+    }
+  }
+  for (size_t place = 0; place < kPlaces; ++place) {
+    const auto& [a, b, c, d] = sums[place];
+    const Four totals = totals_of(a, b, c, d);
+    float* const target = result + place;
+    for (int64_t period = 0; period < kPeriods && p + static_cast<int64_t>(place) < up; ++period) {
+      target[period * up] = totals[period];
+    }
+  }
+}
+
+// `periods` periods, a multiple of kPeriods. `samples` is what `firsts` counts from.
 [[gnu::always_inline]] inline void apply_inline(const Response& response, const float* samples,
                                                 int64_t periods, float* result) {
   const auto [up, down] = response.ratio;
-  for (int64_t period = 0; period < periods; period += kPeriods) {
-    const float* weights = response.weights.data();
-    for (int64_t p = 0; p < up; ++p) {
-      const float* inputs = samples + period * down + response.firsts[static_cast<size_t>(p)];
-      Lanes a{}, b{}, c{}, d{}, e{}, f{}, g{}, h{};  // one for each period
-      for (int64_t tap = 0; tap < response.taps; tap += kLanes) {
-        Lanes weight;
-        std::memcpy(&weight, weights, sizeof(weight));
-        add(weight, inputs, a);
-        add(weight, inputs + down, b);
-        add(weight, inputs + 2 * down, c);
-        add(weight, inputs + 3 * down, d);
-        add(weight, inputs + 4 * down, e);
-        add(weight, inputs + 5 * down, f);
-        add(weight, inputs + 6 * down, g);
-        add(weight, inputs + 7 * down, h);
-        inputs += kLanes;
-        weights += kLanes;
-      }
-      const Four first = totals_of(a, b, c, d);
-      const Four second = totals_of(e, f, g, h);
-      float* const outputs = result + period * up + p;
-      for (int64_t i = 0; i < 4; ++i) {
-        outputs[i * up] = first[i];
-        outputs[(i + 4) * up] = second[i];
+  for (int64_t near = 0; near < periods; near += kNear) {
+    const int64_t end = std::min(near + kNear, periods);
+    for (int64_t p = 0; p < up; p += kPlaces) {
+      const float* const inputs = samples + response.firsts[static_cast<size_t>(p / kPlaces)];
+      for (int64_t period = near; period < end; period += kPeriods) {
+        apply_block(response, p, inputs + period * down, result + period * up + p);
       }
     }
   }
@@ -192,7 +206,7 @@ std::shared_ptr<const Response> response_of(const Ratio& ratio) {
 
 void apply(const Response& response, const float* samples, int64_t periods, float* result) {
 #ifdef __x86_64__
-  if (__builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0) {
+  if (has_avx2()) {
     apply_avx2(response, samples, periods, result);
     return;
   }

@@ -3,13 +3,11 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstring>
+
+#include "unbraid/media/lanes.h"
 
 namespace unbraid {
 namespace {
-
-constexpr int64_t kLanes = 4;  // of a Pixel; its channels are the first ones
-using Pixel = float __attribute__((vector_size(kLanes * sizeof(float))));
 
 /// Output i is the sum of `taps` inputs from `firsts[i]` on, times the weights from
 /// `weights[i * taps]` on. Where that is past the last input, the weight is 0.
@@ -21,6 +19,14 @@ struct Filter {
   [[nodiscard]] const float* weights_of(int64_t output) const {
     return weights.data() + output * taps;
   }
+  /// The last output first.
+  void mirror() {
+    std::reverse(firsts.begin(), firsts.end());
+    std::reverse(weights.begin(), weights.end());
+    for (auto start = weights.begin(); start != weights.end(); start += taps) {
+      std::reverse(start, start + taps);
+    }
+  }
 };
 
 // A triangle over two output pixels, or over two inputs where these are farther apart.
@@ -28,13 +34,14 @@ Filter triangles(int64_t inputs, int64_t outputs) {
   const double step = static_cast<double>(inputs) / static_cast<double>(outputs);
   const double reach = std::max(step, 1.0);
   const auto centre = [&](int64_t output) { return (static_cast<double>(output) + 0.5) * step; };
+  // Not std::lround, which is a call; what is below 0 becomes 0 either way.
+  const auto rounded = [](double place) { return static_cast<int64_t>(place + 0.5); };
   const auto end = [&](int64_t output) {
-    return std::min(inputs, static_cast<int64_t>(std::lround(centre(output) + reach)));
+    return std::min(inputs, rounded(centre(output) + reach));
   };
   Filter filter;
   for (int64_t i = 0; i < outputs; ++i) {
-    filter.firsts.push_back(
-        std::max<int64_t>(0, static_cast<int64_t>(std::lround(centre(i) - reach))));
+    filter.firsts.push_back(std::max<int64_t>(0, rounded(centre(i) - reach)));
     filter.taps = std::max(filter.taps, end(i) - filter.firsts.back());
   }
   filter.weights.resize(static_cast<size_t>(outputs * filter.taps));
@@ -59,8 +66,8 @@ Filter triangles(int64_t inputs, int64_t outputs) {
                                             const float* weights, int64_t count, int64_t length,
                                             float* sums) {
   constexpr int64_t kBlock = 32;
-  int64_t start = 0;
-  for (; start + kBlock <= length; start += kBlock) {
+  for (int64_t begin = 0; length >= kBlock && begin < length; begin += kBlock) {
+    const int64_t start = std::min(begin, length - kBlock);  // the last overlaps the one before
     std::array<float, kBlock> block;
     for (int64_t i = 0; i < kBlock; ++i) {
       block[i] = weights[0] * static_cast<float>(rows[start + i]);
@@ -71,12 +78,14 @@ Filter triangles(int64_t inputs, int64_t outputs) {
         block[i] += weights[row] * static_cast<float>(values[i]);
       }
     }
-    std::memcpy(sums + start, block.data(), sizeof(block));
+    for (int64_t i = 0; i < kBlock; ++i) {
+      sums[start + i] = block[i];
+    }
   }
-  for (; start < length; ++start) {
-    sums[start] = 0;
+  for (int64_t i = 0; length < kBlock && i < length; ++i) {
+    sums[i] = 0;
     for (int64_t row = 0; row < count; ++row) {
-      sums[start] += weights[row] * static_cast<float>(rows[row * stride + start]);
+      sums[i] += weights[row] * static_cast<float>(rows[row * stride + i]);
     }
   }
 }
@@ -90,36 +99,58 @@ struct Work {
   int64_t width;
   int64_t size;
   bool flip;
-  Pixel scale;
-  Pixel shift;
+  std::array<float, 3> scale;  // by channel
+  std::array<float, 3> shift;
   float* result;
 };
 
-// One row of the result from the sum of rows that makes it. `kTaps` is the number of the filter's
-// taps where it is known to the compiler, else 0.
-template <int64_t kChannels, int64_t kTaps>
-[[gnu::always_inline]] inline void sum_columns(const Work& work, const Filter& columns,
-                                               const float* row, float* result) {
-  const int64_t size = work.size;
-  const int64_t plane = size * size;
-  const int64_t taps = kTaps == 0 ? columns.taps : kTaps;
-  const int64_t* const firsts = columns.firsts.data();
-  const float* weights = columns.weights.data();
-  const Pixel scale = work.scale;
-  const Pixel shift = work.shift;
-  const int64_t step = work.flip ? -1 : 1;
-  float* target = result + (work.flip ? size - 1 : 0);
-  for (int64_t x = 0; x < size; ++x, weights += taps, target += step) {
-    const float* const pixels = row + firsts[x] * kChannels;
-    Pixel sum{};
-    for (int64_t i = 0; i < taps; ++i) {
-      Pixel pixel;
-      std::memcpy(&pixel, pixels + i * kChannels, sizeof(pixel));
-      sum += weights[i] * pixel;
+// Value i of kLanes rows of `length` values to columns[i].
+[[gnu::always_inline]] inline void transpose_rows(const float* rows, int64_t length,
+                                                  float* columns) {
+  for (int64_t start = 0; start < length; start += kLanes) {
+    std::array<Lanes, kLanes> block;
+    for (size_t i = 0; i < kLanes; ++i) {
+      load_lanes(rows + static_cast<int64_t>(i) * length + start, block[i]);
     }
-    sum = sum * scale + shift;
-    for (int64_t c = 0; c < kChannels; ++c) {
-      target[c * plane] = sum[c];
+    transpose(block);
+    for (size_t i = 0; i < kLanes; ++i) {
+      store_lanes(block[i], columns + (start + static_cast<int64_t>(i)) * kLanes);
+    }
+  }
+}
+
+// `rows` rows of the result, at most kLanes, which are the lanes of `columns`. `kTaps` is the
+// number of the filter's taps where it is known to the compiler, else 0.
+template <int64_t kChannels, int64_t kTaps>
+[[gnu::always_inline]] inline void sum_columns(const Work& work, const Filter& filter,
+                                               const float* columns, int64_t rows, float* result) {
+  const int64_t size = work.size;
+  const int64_t taps = kTaps == 0 ? filter.taps : kTaps;
+  for (int64_t start = 0; start < size; start += kLanes) {
+    const int64_t count = std::min(kLanes, size - start);
+    std::array<std::array<Lanes, kLanes>, kChannels> pixels{};
+    for (int64_t x = 0; x < count; ++x) {
+      const float* const weights = filter.weights_of(start + x);
+      const float* values =
+          columns + filter.firsts[static_cast<size_t>(start + x)] * kChannels * kLanes;
+      std::array<Lanes, kChannels> sums{};
+      for (int64_t tap = 0; tap < taps; ++tap) {
+        for (size_t c = 0; c < kChannels; ++c, values += kLanes) {
+          Lanes lanes;
+          load_lanes(values, lanes);
+          sums[c] += weights[tap] * lanes;
+        }
+      }
+      for (size_t c = 0; c < kChannels; ++c) {
+        pixels[c][static_cast<size_t>(x)] = sums[c] * work.scale[c] + work.shift[c];
+      }
+    }
+    for (size_t c = 0; c < kChannels; ++c) {
+      transpose(pixels[c]);
+      float* const target = result + static_cast<int64_t>(c) * size * size + start;
+      for (int64_t y = 0; y < rows; ++y) {
+        store_lanes(pixels[c][static_cast<size_t>(y)], target + y * size, count);
+      }
     }
   }
 }
@@ -128,30 +159,39 @@ template <int64_t kChannels>
 [[gnu::always_inline]] inline void resize_inline(const Work& work) {
   const int64_t size = work.size;
   const Filter rows = triangles(work.height, size);
-  const Filter columns = triangles(work.width, size);
+  Filter columns = triangles(work.width, size);
+  if (work.flip) {
+    columns.mirror();
+  }
   const int64_t length = work.width * kChannels;
-  // A pixel is read with more lanes than it has channels, and weights of 0 reach past the last.
-  std::vector<float> row(static_cast<size_t>(length + columns.taps * kChannels + kLanes));
-  for (int64_t y = 0; y < size; ++y) {
-    const int64_t first = rows.firsts[static_cast<size_t>(y)];
-    sum_rows(work.pixels + first * work.stride, work.stride, rows.weights_of(y),
-             std::min(rows.taps, work.height - first), length, row.data());
-    float* const result = work.result + y * size;
+  const int64_t whole = (length + kLanes - 1) / kLanes * kLanes;
+  std::vector<float> sums(static_cast<size_t>(kLanes * whole));
+  // Weights of 0 reach past the last column.
+  std::vector<float> turned(static_cast<size_t>((whole + columns.taps * kChannels) * kLanes));
+  for (int64_t start = 0; start < size; start += kLanes) {
+    const int64_t count = std::min(kLanes, size - start);
+    for (int64_t y = 0; y < count; ++y) {
+      const int64_t first = rows.firsts[static_cast<size_t>(start + y)];
+      sum_rows(work.pixels + first * work.stride, work.stride, rows.weights_of(start + y),
+               std::min(rows.taps, work.height - first), length, sums.data() + y * whole);
+    }
+    transpose_rows(sums.data(), whole, turned.data());
+    float* const result = work.result + start * size;
     switch (columns.taps) {
       case 2:
-        sum_columns<kChannels, 2>(work, columns, row.data(), result);
+        sum_columns<kChannels, 2>(work, columns, turned.data(), count, result);
         break;
       case 3:
-        sum_columns<kChannels, 3>(work, columns, row.data(), result);
+        sum_columns<kChannels, 3>(work, columns, turned.data(), count, result);
         break;
       case 4:
-        sum_columns<kChannels, 4>(work, columns, row.data(), result);
+        sum_columns<kChannels, 4>(work, columns, turned.data(), count, result);
         break;
       case 5:
-        sum_columns<kChannels, 5>(work, columns, row.data(), result);
+        sum_columns<kChannels, 5>(work, columns, turned.data(), count, result);
         break;
       default:
-        sum_columns<kChannels, 0>(work, columns, row.data(), result);
+        sum_columns<kChannels, 0>(work, columns, turned.data(), count, result);
     }
   }
 }
@@ -166,7 +206,7 @@ template <int64_t kChannels>
 template <int64_t kChannels>
 void resize(const Work& work) {
 #ifdef __x86_64__
-  if (__builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0) {
+  if (has_avx2()) {
     resize_avx2<kChannels>(work);
     return;
   }
@@ -193,8 +233,8 @@ torch::Tensor resize_crop(const torch::Tensor& image, const Crop& crop, int64_t 
       .shift = {},
       .result = result.data_ptr<float>()};
   for (int64_t c = 0; c < channels; ++c) {
-    work.scale[c] = scaling.scale[static_cast<size_t>(c)];
-    work.shift[c] = scaling.shift[static_cast<size_t>(c)];
+    work.scale[static_cast<size_t>(c)] = scaling.scale[static_cast<size_t>(c)];
+    work.shift[static_cast<size_t>(c)] = scaling.shift[static_cast<size_t>(c)];
   }
   if (channels == 1) {
     resize<1>(work);

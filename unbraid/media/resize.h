@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "unbraid/core/torch.h"
@@ -14,6 +15,10 @@ struct Crop {
   int64_t height = 0;
   int64_t width = 0;
 };
+
+/// The part of an image of that size that is going to be looked at.
+using PartOf = std::function<Crop(int64_t height, int64_t width)>;
+inline Crop whole_image(int64_t height, int64_t width) { return {0, 0, height, width}; }
 
 /// What pixel values 0 to 255 become, by channel: value * scale + shift.
 struct PixelScaling {

@@ -6,6 +6,8 @@
 #include <limits>
 #include <vector>
 
+#include "unbraid/media/log_magnitude.h"
+
 namespace unbraid {
 namespace {
 
@@ -58,15 +60,16 @@ LogSpectrogram::LogSpectrogram(const SpectrogramSettings& settings)
 
 torch::Tensor LogSpectrogram::operator()(const torch::Tensor& signal) const {
   std::vector<float> padded = with_margins(signal, settings_.n_fft / 2, settings_.reflect);
-  torch::Tensor magnitude;
+  torch::Tensor result;
   if (fast_) {
-    magnitude = (*fast_)(padded, settings_.hop, 1 + signal.size(0) / settings_.hop).sqrt_();
+    result = (*fast_)(padded, settings_.hop, 1 + signal.size(0) / settings_.hop);
   } else {
     const torch::Tensor all = torch::from_blob(padded.data(), static_cast<int64_t>(padded.size()));
     const torch::Tensor rows = all.unfold(0, settings_.n_fft, settings_.hop);
-    magnitude = torch::fft_rfft(rows * window_).abs().t().contiguous();
+    result = torch::fft_rfft(rows * window_).abs().square().t().contiguous();
   }
-  return magnitude.add_(settings_.log_offset).log_().unsqueeze(0);
+  log_magnitude(result.data_ptr<float>(), result.numel(), static_cast<float>(settings_.log_offset));
+  return result.unsqueeze(0);
 }
 
 int64_t window_size(const FbankSettings& settings) {

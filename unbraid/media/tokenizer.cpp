@@ -8,20 +8,18 @@
 #include <algorithm>
 #include <array>
 #include <sstream>
+#include <string_view>
 
 #include <fmt/format.h>
 
 #include "unbraid/core/error.h"
+#include "unbraid/core/utf8.h"
 #include "unbraid/media/file.h"
 
 namespace unbraid {
 namespace {
 
 constexpr int64_t kMaxVocabularyBytes = int64_t{256} << 20;
-
-void append_utf8(UChar32 character, std::string& text) {
-  icu::UnicodeString(character).toUTF8String(text);
-}
 
 bool is_white(UChar32 character) {
   const int8_t type = u_charType(character);
@@ -94,13 +92,11 @@ std::vector<UChar32> characters_of(const std::string& text, bool lower) {
 }  // namespace
 
 void check_utf8(const std::string& text) {
-  const auto size = static_cast<int32_t>(text.size());
-  for (int32_t at = 0; at < size;) {
-    const int32_t start = at;
-    UChar32 character = 0;
-    U8_NEXT(text.data(), at, size, character);
-    if (character < 0) {
-      throw DataError(fmt::format("expected text in UTF-8, byte {} is none", start));
+  size_t size = 0;
+  for (size_t i = 0; i < text.size(); i += size) {
+    size = utf8_size(std::string_view(text).substr(i));
+    if (size == 0) {
+      throw DataError(fmt::format("expected text in UTF-8, byte {} is none", i));
     }
   }
 }
@@ -115,7 +111,7 @@ std::vector<std::string> split_words(const std::string& text, bool lower) {
       if (!inside || alone) {
         words.emplace_back();
       }
-      append_utf8(character, words.back());
+      append_utf8(words.back(), static_cast<uint32_t>(character));
     }
     inside = !white && !alone;
   }
@@ -127,7 +123,7 @@ std::vector<std::string> split_characters(const std::string& text, bool lower) {
   for (const UChar32 character : characters_of(text, lower)) {
     if (!is_white(character)) {
       parts.emplace_back();
-      append_utf8(character, parts.back());
+      append_utf8(parts.back(), static_cast<uint32_t>(character));
     } else if (!parts.empty() && parts.back() != " ") {
       parts.emplace_back(" ");
     }

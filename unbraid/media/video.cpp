@@ -24,8 +24,10 @@ class Clip {
  public:
   virtual ~Clip() = default;
   [[nodiscard]] virtual int64_t size() const = 0;
-  /// uint8 [height, width, channels] each; `numbers` ascending, one may be there twice.
-  [[nodiscard]] virtual std::vector<torch::Tensor> read(const std::vector<int64_t>& numbers) = 0;
+  /// uint8 [height, width, channels] each; `numbers` ascending, one may be there twice. Where there
+  /// are `parts`, by number, pixels outside of them may be left undefined.
+  [[nodiscard]] virtual std::vector<torch::Tensor> read(const std::vector<int64_t>& numbers,
+                                                        const std::vector<PartOf>& parts) = 0;
 };
 
 std::vector<std::string> images_of(const std::string& folder) {
@@ -66,7 +68,8 @@ class FolderClip final : public Clip {
     return static_cast<int64_t>(images_.front().size());
   }
 
-  [[nodiscard]] std::vector<torch::Tensor> read(const std::vector<int64_t>& numbers) override {
+  [[nodiscard]] std::vector<torch::Tensor> read(const std::vector<int64_t>& numbers,
+                                                const std::vector<PartOf>& parts) override {
     std::vector<torch::Tensor> frames;
     const auto deadline = DecodeBudget::deadline();
     for (size_t i = 0; i < numbers.size(); ++i) {
@@ -79,7 +82,9 @@ class FolderClip final : public Clip {
       for (const auto& images : images_) {
         paths.push_back(images[static_cast<size_t>(numbers[i])]);
       }
-      frames.push_back(read_images(paths, channels_));
+      const bool shared = i + 1 < numbers.size() && numbers[i + 1] == numbers[i];
+      frames.push_back(
+          read_images(paths, channels_, parts.empty() || shared ? whole_image : parts[i]));
     }
     return frames;
   }
@@ -109,7 +114,8 @@ class FileClip final : public Clip {
 
   [[nodiscard]] int64_t size() const override { return static_cast<int64_t>(moments_.size()); }
 
-  [[nodiscard]] std::vector<torch::Tensor> read(const std::vector<int64_t>& numbers) override {
+  [[nodiscard]] std::vector<torch::Tensor> read(const std::vector<int64_t>& numbers,
+                                                const std::vector<PartOf>& /*parts*/) override {
     std::vector<double> moments;
     moments.reserve(numbers.size());
     for (const int64_t number : numbers) {
@@ -200,12 +206,15 @@ std::vector<int64_t> VideoDecoder::chosen(int64_t total, const SampleContext& co
                        context.training && transform_.settings().augment ? &random : nullptr);
 }
 
+std::string VideoDecoder::draw_of(size_t frame) const {
+  return settings_.share_draw ? "" : fmt::format("/{}", frame);
+}
+
 torch::Tensor VideoDecoder::finish(const std::vector<torch::Tensor>& frames,
                                    const SampleContext& context) const {
   std::vector<torch::Tensor> finished;
   for (size_t i = 0; i < frames.size(); ++i) {
-    const std::string draw = settings_.share_draw ? "" : fmt::format("/{}", i);
-    finished.push_back(transform_.apply(frames[i], context, draw));
+    finished.push_back(transform_.apply(frames[i], context, draw_of(i)));
   }
   return finished.size() == 1 ? finished.front().unsqueeze(0) : torch::stack(finished);
 }
@@ -224,7 +233,7 @@ torch::Tensor VideoDecoder::decode(const std::string& cell) const {
     const std::vector<int64_t> part(
         all.begin() + static_cast<std::ptrdiff_t>(first),
         all.begin() + static_cast<std::ptrdiff_t>(std::min(first + kAtOnce, all.size())));
-    for (torch::Tensor& frame : clip->read(part)) {
+    for (torch::Tensor& frame : clip->read(part, {})) {
       if (!frames.empty() && frame.sizes() != frames.front().sizes()) {
         throw DataError(fmt::format("{}: expected frames of one size, {} x {}, found {} x {}", cell,
                                     frames.front().size(1), frames.front().size(0), frame.size(1),
@@ -269,7 +278,14 @@ torch::Tensor VideoDecoder::transform(const torch::Tensor& decoded,
 
 torch::Tensor VideoDecoder::load(const std::string& cell, const SampleContext& context) const {
   const auto clip = open_clip(cell, settings_, channels());
-  return finish(clip->read(chosen(clip->size(), context)), context);
+  const std::vector<int64_t> numbers = chosen(clip->size(), context);
+  std::vector<PartOf> parts;
+  for (size_t i = 0; i < numbers.size(); ++i) {
+    parts.emplace_back([this, &context, i](int64_t height, int64_t width) {
+      return transform_.crop_of(height, width, context, draw_of(i));
+    });
+  }
+  return finish(clip->read(numbers, parts), context);
 }
 
 }  // namespace unbraid

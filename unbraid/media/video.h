@@ -30,9 +30,10 @@ struct VideoSettings {
 /// kind = "video": frames of a clip, which is a file in any container and codec of FFmpeg or a
 /// folder of images, taken in the order of their names (`fps` does not apply to them). `decode`
 /// gives uint8 [N, height, width, channels], all frames at the rate `fps`; `load` decodes those
-/// alone that it needs. `transform` gives float [frames, channels, size, size], each frame as
-/// ImageTransform says. Encoders average clips over their frames. With channels = 2 a cell is a
-/// pair of folders, u and v of optical flow, with the same number of frames.
+/// alone that it needs, and of a JPEG no more than it needs. `transform` gives float [frames,
+/// channels, size, size], each frame as ImageTransform says. Encoders average clips over their
+/// frames. With channels = 2 a cell is a pair of folders, u and v of optical flow, with the same
+/// number of frames.
 ///
 /// Keys: frames = 1, choice = "first", "uniform" or "segment", fps = 1.0 (frames a second: frame k
 /// is the one shown at k / fps seconds, in clips of constant and variable rate alike),
@@ -54,6 +55,8 @@ class VideoDecoder final : public Decoder {
  private:
   [[nodiscard]] int64_t channels() const { return transform_.settings().channels; }
   [[nodiscard]] std::vector<int64_t> chosen(int64_t total, const SampleContext& context) const;
+  // What the random choices for one of the frames taken are a function of.
+  [[nodiscard]] std::string draw_of(size_t frame) const;
   [[nodiscard]] torch::Tensor finish(const std::vector<torch::Tensor>& frames,
                                      const SampleContext& context) const;
 
