@@ -9,6 +9,7 @@
 #include <fmt/ranges.h>
 
 #include "apps/unbraid/commands.h"
+#include "apps/unbraid/model_check.h"
 #include "apps/unbraid/progress.h"
 #include "apps/unbraid/run_queue.h"
 #include "apps/unbraid/run_recipe.h"
