@@ -31,7 +31,7 @@ TEST(GatedDgl, KeepsTheMultimodalGradientWhereTheyAgree) {
                             {"alpha", number(2)},
                             {"keep", number(0.6)},
                             {"threshold", number(between)}});
-  const MultimodalModel model = make_model("gated", 2);
+  MultimodalModel model = make_model("gated", 2);
   const auto gradients = gradients_by(*method, *model, batch);
   const std::vector<double> kept{audio > between ? 0.6 : 0.0, image > between ? 0.6 : 0.0};
   const auto expected =

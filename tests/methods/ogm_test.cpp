@@ -61,7 +61,7 @@ TEST(Ogm, ScalesTheGradientsOfTheStrongerEncoder) {
       const auto method =
           read({{"type", text("ogm")}, {"alpha", number(0.7)}, {"base", text(base)}},
                {names.begin(), names.begin() + static_cast<int>(modalities)});
-      const MultimodalModel model = make_model("concat", modalities);
+      MultimodalModel model = make_model("concat", modalities);
       const Batch batch = make_batch(modalities);
       const auto k =
           Ogm::coefficients(scores_by_hand(*make_model("concat", modalities), batch), 0.7);
