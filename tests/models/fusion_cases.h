@@ -6,8 +6,10 @@
 
 #include "routing/routing_fixtures.h"
 #include "unbraid/models/fusions/central.h"
+#include "unbraid/models/fusions/cosine.h"
 #include "unbraid/models/fusions/low_rank.h"
 #include "unbraid/models/fusions/mmtm.h"
+#include "unbraid/models/fusions/shared_head.h"
 #include "unbraid/models/fusions/transformer.h"
 
 namespace unbraid::testing {
@@ -20,7 +22,8 @@ struct FusionCase {
 
 inline std::vector<FusionCase> fusion_cases() {
   std::vector<FusionCase> cases{{"film", 1}, {"film", 2}, {"gated", 1}, {"gated", 2}};
-  for (const char* type : {"concat", "sum", "low-rank", "central", "mmtm", "transformer"}) {
+  for (const char* type :
+       {"concat", "sum", "low-rank", "central", "mmtm", "transformer", "cosine", "shared-head"}) {
     for (const size_t modalities : {1, 2, 3, 6}) {
       cases.push_back({type, modalities});
     }
@@ -61,6 +64,10 @@ inline std::shared_ptr<Fusion> make_fusion_of(const FusionCase& one, const Fusio
   } else if (one.type == "mmtm") {
     fusion = std::make_shared<MmtmFusion>(shape,
                                           MmtmFusionOptions{.stages = 2, .blocks = 1, .ratio = 2});
+  } else if (one.type == "cosine") {
+    fusion = std::make_shared<CosineFusion>(shape);
+  } else if (one.type == "shared-head") {
+    fusion = std::make_shared<SharedHeadFusion>(shape, SharedHeadOptions{.dynamic = true});
   } else {
     fusion = std::make_shared<TransformerFusion>(
         shape,

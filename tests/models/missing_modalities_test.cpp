@@ -96,7 +96,8 @@ TEST(MissingModalities, GradientsAreThoseOfEachSampleAlone) {
 }
 
 TEST(MissingModalities, IsTheModelBuiltWithoutTheAbsentOne) {
-  for (const std::string type : {"sum", "low-rank", "transformer", "mmtm", "central"}) {
+  for (const std::string type :
+       {"sum", "low-rank", "transformer", "mmtm", "central", "shared-head"}) {
     SCOPED_TRACE(type);
     const FusionCase three{type, 3};
     const auto full = make_fusion_of(three);

@@ -8,9 +8,11 @@
 
 #include "unbraid/models/encoders/mlp.h"
 #include "unbraid/models/fusions/concat.h"
+#include "unbraid/models/fusions/cosine.h"
 #include "unbraid/models/fusions/decoder.h"
 #include "unbraid/models/fusions/film.h"
 #include "unbraid/models/fusions/gated.h"
+#include "unbraid/models/fusions/shared_head.h"
 #include "unbraid/models/fusions/sum.h"
 #include "unbraid/models/multimodal_model.h"
 #include "unbraid/routing/routed_backward.h"
@@ -102,6 +104,10 @@ inline void set_fusion(MultimodalModel& model, const std::string& type) {
     model->set_fusion(std::make_shared<SumFusion>(shape));
   } else if (type == "film") {
     model->set_fusion(std::make_shared<FilmFusion>(shape));
+  } else if (type == "cosine") {
+    model->set_fusion(std::make_shared<CosineFusion>(shape));
+  } else if (type == "shared-head") {
+    model->set_fusion(std::make_shared<SharedHeadFusion>(shape));
   } else if (type == "gated" || type == "gated-released") {
     model->set_fusion(std::make_shared<GatedFusion>(shape, type == "gated-released"));
   } else {

@@ -8,11 +8,13 @@
 
 #include "unbraid/models/fusions/central.h"
 #include "unbraid/models/fusions/concat.h"
+#include "unbraid/models/fusions/cosine.h"
 #include "unbraid/models/fusions/decoder.h"
 #include "unbraid/models/fusions/film.h"
 #include "unbraid/models/fusions/gated.h"
 #include "unbraid/models/fusions/low_rank.h"
 #include "unbraid/models/fusions/mmtm.h"
+#include "unbraid/models/fusions/shared_head.h"
 #include "unbraid/models/fusions/sum.h"
 #include "unbraid/models/fusions/transformer.h"
 
@@ -25,11 +27,17 @@ struct Entry {
 };
 
 constexpr std::array kFusions{
-    Entry{"concat", ConcatFusion::read},    Entry{"sum", SumFusion::read},
-    Entry{"film", FilmFusion::read},        Entry{"gated", GatedFusion::read},
-    Entry{"low-rank", LowRankFusion::read}, Entry{"central", CentralFusion::read},
-    Entry{"mmtm", MmtmFusion::read},        Entry{"transformer", TransformerFusion::read},
+    Entry{"concat", ConcatFusion::read},
+    Entry{"sum", SumFusion::read},
+    Entry{"film", FilmFusion::read},
+    Entry{"gated", GatedFusion::read},
+    Entry{"low-rank", LowRankFusion::read},
+    Entry{"central", CentralFusion::read},
+    Entry{"mmtm", MmtmFusion::read},
+    Entry{"transformer", TransformerFusion::read},
     Entry{"decoder", DecoderFusion::read},
+    Entry{"cosine", CosineFusion::read},
+    Entry{"shared-head", SharedHeadFusion::read},
 };
 
 }  // namespace
