@@ -70,8 +70,65 @@ TEST(Method, RouteRefusesBadWeights) {
 TEST(Method, ThoseThatLookAtClassesRefuseOtherTasks) {
   const auto numbers = std::make_shared<Regression>(RegressionOptions{});
   EXPECT_NO_THROW(read({{"type", text("dgl")}}, {"audio"}, *numbers));
-  for (const char* type : {"ogm", "ogm-ge"}) {
+  for (const char* type :
+       {"ogm", "ogm-ge", "pmr", "agm", "opm", "arl", "cml", "reconboost", "relearning"}) {
     EXPECT_THROW(read({{"type", text(type)}}, {"audio", "visual"}, *numbers), RecipeError) << type;
+  }
+}
+
+/// What a model that `type` trains has lost of its loss after some steps of plain gradient descent.
+double share_of_loss_left(const char* type, size_t modalities) {
+  const auto shape = testing::shape_of(modalities);
+  const auto method = read({{"type", text(type)}}, shape.modalities);
+  MultimodalModel model = testing::make_model("concat", modalities);
+  model->set_fusion(method->fusion(
+      "concat", [](const FusionShape& of) { return std::make_shared<ConcatFusion>(of); })(shape));
+  model->to(torch::kDouble);
+  const Batch batch = testing::make_batch(modalities);
+  const auto loss = [&] {
+    const torch::NoGradGuard no_grad;
+    return testing::cross_entropy(model->forward(batch.inputs)).item<double>();
+  };
+  const auto update = [&] {
+    const torch::NoGradGuard no_grad;
+    for (torch::Tensor& parameter : model->parameters()) {
+      if (parameter.grad().defined()) {
+        parameter.sub_(parameter.grad(), 0.05);
+        parameter.mutable_grad() = torch::Tensor();
+      }
+    }
+  };
+  const double before = loss();
+  for (int64_t epoch = 1; epoch <= 60; ++epoch) {
+    method->begin_epoch({.model = *model,
+                         .epoch = epoch,
+                         .count = 1,
+                         .for_each_encoded = [&](const FeaturePass& /*pass*/, const auto& use) {
+                           const torch::NoGradGuard no_grad;
+                           ModalityTensors features;
+                           for (size_t m = 0; m < modalities; ++m) {
+                             features.push_back(model->encode(m, batch.inputs[m]));
+                           }
+                           use(batch, features);
+                         }});
+    model->train();
+    method->backward({.model = *model,
+                      .batch = batch,
+                      .task = *testing::classification(),
+                      .epoch = epoch,
+                      .update = update});
+    update();
+  }
+  return loss() / before;
+}
+
+TEST(Method, EveryOneLearns) {
+  for (const char* type :
+       {"joint", "auxiliary", "dgl", "soft-dgl", "gated-dgl", "ogm", "ogm-ge", "pmr", "agm",
+        "mmpareto", "mla", "mmcosine", "opm", "arl", "cml", "relearning"}) {
+    for (const size_t modalities : {2, 3}) {
+      EXPECT_LT(share_of_loss_left(type, modalities), 0.8) << type << " of " << modalities;
+    }
   }
 }
 

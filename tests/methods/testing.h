@@ -45,6 +45,19 @@ inline Batch make_batch(size_t modalities) {
   return batch;
 }
 
+/// The same where sample 1 lacks the first modality and sample 3 the last one.
+inline Batch make_incomplete_batch(size_t modalities) {
+  Batch batch = make_batch(modalities);
+  torch::Tensor mask = torch::ones({kBatch, static_cast<int64_t>(modalities)}, torch::kBool);
+  mask[1][0] = false;
+  mask[3][static_cast<int64_t>(modalities) - 1] = false;
+  batch.presence = Presence(mask);
+  for (size_t m = 0; m < modalities; ++m) {
+    batch.inputs[m] = batch.presence.pack(batch.inputs[m], m);
+  }
+  return batch;
+}
+
 /// The gradients that `method` gives `model` for `batch`.
 inline Gradients gradients_by(Method& method, MultimodalModelImpl& model, const Batch& batch,
                               int64_t epoch = 1) {

@@ -275,6 +275,8 @@ INSTANTIATE_TEST_SUITE_P(
                       FusionCase{"gated", 2, {kVector, kVector}},
                       FusionCase{"low-rank", 3, {kVector, kVector, kVector}},
                       FusionCase{"central", 3, {kVector, kVector, kVector}},
+                      FusionCase{"cosine", 3, {kVector, kVector, kVector}},
+                      FusionCase{"shared-head", 3, {kVector, kVector, kVector}},
                       FusionCase{"mmtm", 3, {kMap, kMap, kMap}},
                       FusionCase{"transformer", 3, {kVector, FeatureKind::kTokens, kMap}},
                       FusionCase{"decoder", 3, {kMap, kMap, kMap}, {16, 24}}),

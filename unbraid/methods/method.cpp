@@ -3,13 +3,24 @@
 #include <array>
 
 #include "unbraid/core/stop.h"
+#include "unbraid/methods/agm.h"
+#include "unbraid/methods/arl.h"
 #include "unbraid/methods/auxiliary.h"
+#include "unbraid/methods/cml.h"
 #include "unbraid/methods/dgl.h"
 #include "unbraid/methods/gated_dgl.h"
 #include "unbraid/methods/joint.h"
+#include "unbraid/methods/mla.h"
+#include "unbraid/methods/mmcosine.h"
+#include "unbraid/methods/mmpareto.h"
 #include "unbraid/methods/ogm.h"
+#include "unbraid/methods/opm.h"
+#include "unbraid/methods/pmr.h"
+#include "unbraid/methods/reconboost.h"
+#include "unbraid/methods/relearning.h"
 #include "unbraid/methods/route.h"
 #include "unbraid/methods/soft_dgl.h"
+#include "unbraid/methods/umt.h"
 #include "unbraid/methods/unimodal.h"
 
 namespace unbraid {
@@ -21,11 +32,26 @@ struct Entry {
 };
 
 constexpr std::array kMethods{
-    Entry{"unimodal", Unimodal::read},   Entry{"joint", Joint::read},
-    Entry{"auxiliary", Auxiliary::read}, Entry{"dgl", Dgl::read},
-    Entry{"soft-dgl", SoftDgl::read},    Entry{"gated-dgl", GatedDgl::read},
-    Entry{"route", Route::read},         Entry{"ogm", Ogm::read},
+    Entry{"unimodal", Unimodal::read},
+    Entry{"joint", Joint::read},
+    Entry{"auxiliary", Auxiliary::read},
+    Entry{"dgl", Dgl::read},
+    Entry{"soft-dgl", SoftDgl::read},
+    Entry{"gated-dgl", GatedDgl::read},
+    Entry{"route", Route::read},
+    Entry{"ogm", Ogm::read},
     Entry{"ogm-ge", Ogm::read_ge},
+    Entry{"pmr", Pmr::read},
+    Entry{"agm", Agm::read},
+    Entry{"mmpareto", MmPareto::read},
+    Entry{"mla", Mla::read},
+    Entry{"mmcosine", MmCosine::read},
+    Entry{"opm", Opm::read},
+    Entry{"arl", Arl::read},
+    Entry{"umt", Umt::read},
+    Entry{"reconboost", ReconBoost::read},
+    Entry{"cml", Cml::read},
+    Entry{"relearning", Relearning::read},
 };
 
 }  // namespace

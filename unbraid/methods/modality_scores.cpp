@@ -18,7 +18,26 @@ ModalityTensors outputs_alone(MultimodalModelImpl& model, const ModalityTensors&
       outputs[m] = model.alone(m, features[m]).detach();
     }
   }
+  clear_autocast_cache();  // of copies without graph
   return outputs;
+}
+
+torch::Tensor output_of_all(MultimodalModelImpl& model, const ModalityTensors& features,
+                            const Presence& presence) {
+  const torch::NoGradGuard no_grad;
+  const KeptBuffers kept(model.fusion());
+  const torch::Tensor output = model.fuse(features, presence).detach();
+  clear_autocast_cache();
+  return output;
+}
+
+torch::Tensor sum_of(const FeatureGradients& gradients, size_t modality) {
+  const torch::Tensor& multimodal = gradients.multimodal[modality];
+  const torch::Tensor& unimodal = gradients.unimodal[modality];
+  if (!multimodal.defined() || !unimodal.defined()) {
+    return multimodal.defined() ? multimodal : unimodal;
+  }
+  return unimodal + multimodal;
 }
 
 ModalityTensors shares_of_output(const ModalityTensors& alone, const torch::Tensor& fused,

@@ -10,6 +10,13 @@ namespace unbraid {
 /// as they were. Undefined for undefined features.
 ModalityTensors outputs_alone(MultimodalModelImpl& model, const ModalityTensors& features);
 
+/// The fused output [B, …], in the same way.
+torch::Tensor output_of_all(MultimodalModelImpl& model, const ModalityTensors& features,
+                            const Presence& presence);
+
+/// What a route gives the encoder of modality m, for rules that change it; undefined: nothing.
+torch::Tensor sum_of(const FeatureGradients& gradients, size_t modality);
+
 /// What each modality has in the fused output: `alone` [B_m, C], the outputs of each modality
 /// alone, plus an equal share of what `fused` [B, C] has beyond their sum, so that the sum over a
 /// sample's modalities is `fused`. For a concatenation W_m z_m + b / M, for a sum W_m z_m + b_m:

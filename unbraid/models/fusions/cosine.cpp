@@ -2,6 +2,8 @@
 
 #include <numeric>
 
+#include "unbraid/models/script_source.h"
+
 namespace unbraid {
 namespace {
 
@@ -33,6 +35,23 @@ torch::Tensor CosineFusion::fuse(const ModalityTensors& features, const Presence
     offset += feature_sizes_[m];
   }
   return scale_ * torch::linear(torch::cat(units, 1), torch::cat(columns, 1));
+}
+
+std::string CosineFusion::torchscript() const {
+  constexpr const char* kUnit = "{0} / torch.clamp_min(torch.norm({0}, 2, [1], True), 1e-12)";
+  script::Lines body;
+  body.add("parts: List[Tensor] = []");
+  int64_t offset = 0;
+  for (size_t m = 0; m < feature_sizes_.size(); ++m) {
+    body.add("if z{} is not None:", m);
+    body.add("  z = z{}", m);
+    body.add("  w = torch.narrow(self.fc_out.weight, 1, {}, {})", offset, feature_sizes_[m]);
+    body.add("  w = {}", fmt::format(kUnit, "w"));
+    body.add("  parts.append(torch.matmul({}, torch.t(w)))", fmt::format(kUnit, "z"));
+    offset += feature_sizes_[m];
+  }
+  body.add("return torch.mul(torch.sum(torch.stack(parts), [0]), {:.17f})", scale_);
+  return script::fusion(feature_sizes_.size(), body);
 }
 
 FusionBuilder CosineFusion::read(Options& options) {

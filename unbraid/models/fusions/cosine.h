@@ -14,6 +14,7 @@ class CosineFusion : public Fusion {
 
   explicit CosineFusion(const FusionShape& shape, double scale = kScale);
 
+  [[nodiscard]] std::string torchscript() const override;
   static FusionBuilder read(Options& options);
 
  private:

@@ -7,10 +7,12 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "unbraid/models/script_source.h"
+
 namespace unbraid {
 
 SharedHeadFusion::SharedHeadFusion(const FusionShape& shape, SharedHeadOptions options)
-    : options_(std::move(options)) {
+    : options_(std::move(options)), modalities_(shape.modalities.size()) {
   check_feature_kinds("shared-head", shape, FeatureKind::kVector);
   const auto& sizes = shape.feature_sizes;
   if (std::adjacent_find(sizes.begin(), sizes.end(), std::not_equal_to<>()) != sizes.end()) {
@@ -54,6 +56,27 @@ torch::Tensor SharedHeadFusion::fuse(const ModalityTensors& features, const Pres
   }
   const torch::Tensor weights = torch::softmax(torch::stack(scores), 0).unsqueeze(2);
   return (weights * torch::stack(outputs)).sum(0);
+}
+
+std::string SharedHeadFusion::torchscript() const {
+  script::Lines body;
+  body.add("outputs: List[Tensor] = []");
+  body.add("scores: List[Tensor] = []");
+  for (size_t m = 0; m < modalities_; ++m) {
+    body.add("if z{} is not None:", m);
+    body.add("  y = {}", script::linear(fmt::format("z{}", m), "head"));
+    if (options_.dynamic) {
+      body.add("  p = torch.log_softmax(y, 1)");
+      body.add("  scores.append(torch.sum(torch.exp(p) * p, [1]))");
+    } else {
+      body.add("  scores.append(torch.full_like(torch.select(y, 1, 0), {:.17f}))",
+               std::log(options_.weights.empty() ? 1.0 : options_.weights[m]));
+    }
+    body.add("  outputs.append(y)");
+  }
+  body.add("weights = torch.unsqueeze(torch.softmax(torch.stack(scores), 0), 2)");
+  body.add("return torch.sum(weights * torch.stack(outputs), [0])");
+  return script::fusion(modalities_, body);
 }
 
 FusionBuilder SharedHeadFusion::read(Options& options) {

@@ -24,12 +24,14 @@ class SharedHeadFusion : public Fusion {
 
   [[nodiscard]] torch::nn::LinearImpl& head() { return *head_; }
 
+  [[nodiscard]] std::string torchscript() const override;
   static FusionBuilder read(Options& options);
 
  private:
   torch::Tensor fuse(const ModalityTensors& features, const Presence& presence) override;
 
   SharedHeadOptions options_;
+  size_t modalities_;
   torch::nn::Linear head_{nullptr};
 };
 
