@@ -80,7 +80,11 @@ TEST(Method, ThoseThatLookAtClassesRefuseOtherTasks) {
 double share_of_loss_left(const char* type, size_t modalities) {
   const auto shape = testing::shape_of(modalities);
   const auto method = read({{"type", text(type)}}, shape.modalities);
-  MultimodalModel model = testing::make_model("concat", modalities);
+  torch::manual_seed(7);
+  MultimodalModel model;
+  for (const std::string& name : shape.modalities) {
+    model->add_encoder(name, testing::NormedEncoder());
+  }
   model->set_fusion(method->fusion(
       "concat", [](const FusionShape& of) { return std::make_shared<ConcatFusion>(of); })(shape));
   model->to(torch::kDouble);

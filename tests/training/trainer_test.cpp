@@ -626,9 +626,9 @@ TEST(RunDirectory, SurvivesAnEditedRecipeWhileItRuns) {
   const TrainingParts parts = make_parts();
   const Optimizer optimizer(make_settings().optimizer, parts.model->named_parameters());
   RunDirectory directory = RunDirectory::create(folder / "run", "a = 1\n");
-  directory.save("best", *parts.model.ptr(), optimizer, {.epoch = 1});
+  directory.save("best", *parts.model.ptr(), optimizer, {.epoch = 1, .method = {}});
   write_text(folder / "run/recipe.toml", "# a comment\na = 1\n");
-  directory.save("last", *parts.model.ptr(), optimizer, {.epoch = 2});
+  directory.save("last", *parts.model.ptr(), optimizer, {.epoch = 2, .method = {}});
   EXPECT_EQ(directory.load("best", *parts.model.ptr(), nullptr).epoch, 1);
   EXPECT_EQ(directory.load("last", *parts.model.ptr(), nullptr).epoch, 2);
 }
