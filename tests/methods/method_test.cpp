@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "methods/testing.h"
+#include "unbraid/core/autocast.h"
 #include "unbraid/tasks/regression.h"
 
 namespace unbraid {
@@ -132,6 +133,93 @@ TEST(Method, EveryOneLearns) {
         "mmpareto", "mla", "mmcosine", "opm", "arl", "cml", "relearning"}) {
     for (const size_t modalities : {2, 3}) {
       EXPECT_LT(share_of_loss_left(type, modalities), 0.8) << type << " of " << modalities;
+    }
+  }
+}
+
+/// Those that choose gradients at each step, at work from the first epoch.
+std::vector<Entries> choosing_methods() {
+  return {{{"type", text("gated-dgl")}},
+          {{"type", text("ogm")}},
+          {{"type", text("pmr")}},
+          {{"type", text("pmr")}, {"base", text("dgl")}},
+          {{"type", text("agm")}},
+          {{"type", text("mmpareto")}},
+          {{"type", text("opm")}, {"probability", number(1)}},
+          {{"type", text("cml")}},
+          {{"type", text("arl")}, {"starts", testing::integer(0)}}};
+}
+
+/// Of the second of two steps, so that what a method remembers plays its part.
+testing::Gradients gradients_of_second_step(const Entries& entries, MultimodalModelImpl& model,
+                                            const Batch& batch, double scale = 1.0) {
+  const auto method = read(entries, {"audio", "image"});
+  method->begin_epoch(
+      {.model = model, .for_each_encoded = [&](const FeaturePass& /*pass*/, const auto& use) {
+         const torch::NoGradGuard no_grad;
+         use(batch, {model.encode(0, batch.inputs[0]), model.encode(1, batch.inputs[1])});
+       }});
+  for (int step = 0; step < 2; ++step) {
+    for (torch::Tensor& parameter : model.parameters()) {
+      parameter.mutable_grad() = torch::Tensor();
+    }
+    torch::manual_seed(3);
+    method->backward(
+        {.model = model, .batch = batch, .task = *testing::classification(), .scale = scale});
+  }
+  return testing::gradients_of(model);
+}
+
+TEST(Method, ScaleIsAFactorOfEveryGradient) {
+  const Batch batch = testing::make_incomplete_batch(2);
+  for (const Entries& entries : choosing_methods()) {
+    SCOPED_TRACE(read(entries)->name());
+    const auto whole = gradients_of_second_step(entries, *testing::make_model("concat", 2), batch);
+    for (const auto& [name, gradient] :
+         gradients_of_second_step(entries, *testing::make_model("concat", 2), batch, 0.25)) {
+      EXPECT_TRUE(testing::same(gradient, whole.at(name) * 0.25)) << name;
+    }
+  }
+}
+
+TEST(Method, FrozenPartsGetNoGradient) {
+  const Batch batch = testing::make_incomplete_batch(2);
+  for (const char* trained : {"encoders.image.", "fusion.", "nothing"}) {
+    for (const Entries& entries : choosing_methods()) {
+      SCOPED_TRACE(read(entries)->name());
+      MultimodalModel model = testing::make_model("concat", 2);
+      for (const auto& parameter : model->named_parameters()) {
+        parameter.value().set_requires_grad(parameter.key().starts_with(trained));
+      }
+      for (const auto& [name, gradient] : gradients_of_second_step(entries, *model, batch)) {
+        EXPECT_EQ(gradient.defined(), name.starts_with(trained)) << name;
+      }
+    }
+  }
+}
+
+TEST(Method, AutomaticCastingChangesLittle) {
+  Batch batch = testing::make_incomplete_batch(2);
+  for (torch::Tensor& input : batch.inputs) {
+    input = input.to(torch::kFloat);
+  }
+  for (const Entries& entries : choosing_methods()) {
+    SCOPED_TRACE(read(entries)->name());
+    const auto gradients = [&](bool casting) {
+      MultimodalModel model = testing::make_model("gated", 2);
+      model->to(torch::kFloat);
+      const AutocastGuard precision(torch::kCPU, casting);
+      return gradients_of_second_step(entries, *model, batch);
+    };
+    const auto expected = gradients(false);
+    for (const auto& [name, gradient] : gradients(true)) {
+      ASSERT_EQ(gradient.defined(), expected.at(name).defined()) << name;
+      if (gradient.defined()) {
+        EXPECT_EQ(gradient.scalar_type(), torch::kFloat) << name;
+        EXPECT_LT((gradient - expected.at(name)).norm().item<double>(),
+                  0.1 * expected.at(name).norm().item<double>() + 2e-3)
+            << name;
+      }
     }
   }
 }

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "methods/testing.h"
+#include "unbraid/core/autocast.h"
 
 namespace unbraid {
 namespace {
@@ -118,6 +119,29 @@ TEST(Pmr, KeepsWhatItKnowsOfClassesThatItDoesNotSee) {
   for (const Batch& batch : {make_batch(2), make_incomplete_batch(2)}) {
     for (const auto& [name, gradient] : gradients_by(*method, *make_model("sum", 2), batch)) {
       EXPECT_TRUE(torch::isfinite(gradient).all().item<bool>()) << name;
+    }
+  }
+}
+
+TEST(Pmr, PrototypesAreMeansInFloatUnderAutomaticCasting) {
+  const auto method = read({{"type", text("pmr")}}, {"audio", "image"});
+  const MultimodalModel model = make_model("sum", 2);
+  const Batch batch = make_batch(2);
+  torch::manual_seed(1);
+  const torch::Tensor features = torch::rand({kBatch, kFeature}) + 1;
+  constexpr int kBatches = 600;
+  const AutocastGuard casting(torch::kCPU, true);
+  method->begin_epoch({.model = *model.ptr(),
+                       .count = 10 * kBatches,
+                       .for_each_encoded = [&](const FeaturePass& pass, const auto& use) {
+                         for (size_t i = 0; i < pass.batches; ++i) {
+                           use(batch, {features, features});
+                         }
+                       }});
+  const torch::Tensor expected = prototypes(features, batch.target);
+  for (const auto& [name, values] : method->state()) {
+    if (name.starts_with("prototypes.")) {
+      EXPECT_TRUE(torch::allclose(values.to(torch::kDouble), expected, 1e-4)) << name;
     }
   }
 }

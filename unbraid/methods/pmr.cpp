@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "unbraid/core/autocast.h"
 #include "unbraid/core/error.h"
 #include "unbraid/methods/modality_scores.h"
 
@@ -54,6 +55,8 @@ void Pmr::begin_epoch(const EpochStart& start) {
       std::max(1.0, std::floor(options_.share * static_cast<double>(start.count))));
   start.for_each_encoded({.batches = batches}, [&](const Batch& batch,
                                                    const ModalityTensors& features) {
+    // Automatic casting would add up in bfloat16, where a sum soon stops growing.
+    const AutocastGuard exact(batch.target.device().type(), false);
     for (size_t m = 0; m < features.size(); ++m) {
       if (!features[m].defined()) {
         continue;
