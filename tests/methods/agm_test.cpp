@@ -103,7 +103,7 @@ TEST(Agm, RemembersAcrossCheckpoints) {
   EXPECT_THROW(loaded->load_state({{"scores", torch::zeros({3})}}), StorageError);
 }
 
-TEST(Agm, RefusesToManyAndTooFewModalities) {
+TEST(Agm, RefusesTooManyAndTooFewModalities) {
   EXPECT_THROW(read({{"type", text("agm")}}, {"audio"}), RecipeError);
   EXPECT_THROW(read({{"type", text("agm")}}, {"a", "b", "c", "d", "e", "f", "g"}), RecipeError);
 }
