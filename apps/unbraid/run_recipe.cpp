@@ -119,7 +119,8 @@ OpenedParts open_parts(const Recipe& recipe, const std::shared_ptr<TensorCache>&
                                .method = recipe.method,
                                .train = train,
                                .val = val,
-                               .test = test},
+                               .test = test,
+                               .data_hash = manifest->hash},
                      .shapes = {},
                      .notes = {}};
   std::vector<InputShape> shapes;

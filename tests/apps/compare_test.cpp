@@ -82,6 +82,7 @@ TEST_F(Compare, TunesOnValWithoutLookingAtTest) {
 }
 
 TEST_F(Compare, AFailedRunIsReportedAndTriedAgain) {
+  std::filesystem::create_directories(folder_ / "out");
   write_text(folder_ / "out/dgl-seed0", "in the way");
   const Outcome outcome = compare("--methods joint,dgl --seeds 1");
   EXPECT_EQ(outcome.code, 5) << outcome.output;

@@ -148,7 +148,7 @@ TEST(Encoders, RefuseRecipesThatMakeNoSense) {
   fails("type = 'transformer', in_features = 3, heads = 3", "expected a divisor of width (128)");
   fails("type = 'transformer', in_features = 3, positions = 'none'", "encoder.positions");
   fails("type = 'transformer', in_features = 3, dropout = 2",
-        "encoder.dropout: expected a number of at least 0 and at most 1, got 2");
+        "encoder.dropout: expected a number below 1, got 2");
   fails("type = 'transformer', in_features = 3, max_length = 0", "encoder.max_length");
   fails("type = 'cnn1d', in_features = 3, tokens = 'all'", "encoder.tokens: expected");
   fails("type = 'embedding', token = true", "did you mean tokens?");
@@ -279,7 +279,6 @@ TEST(Cnn, GivesMapsWhoseMeanIsItsVector) {
   const torch::Tensor clip = torch::stack({images, images.flip(3)}, 1);
   EXPECT_TRUE(
       torch::allclose(maps->forward(clip), (map + maps->forward(images.flip(3))) / 2, 1e-5, 1e-6));
-  EXPECT_EQ(maps->torchscript(), "");
 }
 
 }  // namespace
