@@ -8,8 +8,8 @@
 #include <utility>
 
 #include <fmt/format.h>
-#include <xxhash.h>
 #include <fmt/ranges.h>
+#include <xxhash.h>
 
 #include "unbraid/core/error.h"
 #include "unbraid/core/options.h"
