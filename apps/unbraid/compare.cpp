@@ -87,6 +87,20 @@ std::vector<TunedKey> read_tuned(const std::vector<std::string>& given) {
       throw Error(ExitCode::kUsage,
                   fmt::format("--tune {}: expected KEY=a,b,… with two values or more", text));
     }
+    if (one.key == "seed" || one.key.starts_with("data.")) {
+      throw Error(
+          ExitCode::kUsage,
+          fmt::format("--tune {}: expected a setting of training or of the model; seeds and "
+                      "data are what methods are compared on",
+                      text));
+    }
+    const std::set<std::string> distinct(one.values.begin(), one.values.end());
+    const bool repeated = std::any_of(tuned.begin(), tuned.end(),
+                                      [&](const TunedKey& other) { return other.key == one.key; });
+    if (repeated || distinct.size() != one.values.size()) {
+      throw Error(ExitCode::kUsage,
+                  fmt::format("--tune {}: expected each key and each value once", text));
+    }
     tuned.push_back(std::move(one));
   }
   return tuned;
@@ -123,8 +137,21 @@ class Comparing {
     }
     contenders_ = contenders_of(arguments, recipe);
     modalities_ = recipe.modality_names();
-    static_cast<void>(
-        recipe.open_manifest(show_generation));  // generates an embedded data set first
+    for (const std::string& override : arguments.overrides) {
+      if (override.starts_with("seed=")) {
+        throw Error(ExitCode::kUsage,
+                    fmt::format("--set {}: the seeds are 0 to {}, as --seeds says", override,
+                                arguments.seeds - 1));
+      }
+    }
+    const auto manifest = recipe.open_manifest(show_generation);  // generates an embedded data set
+    if (std::none_of(manifest->rows.begin(), manifest->rows.end(),
+                     [](const ManifestRow& row) { return row.split == Split::kTest; })) {
+      throw DataError(
+          fmt::format("{}: expected rows of the split test, on which methods are "
+                      "compared, found none",
+                      manifest->path));
+    }
     const int cores = available_cores();
     jobs_ = arguments.jobs > 0 ? arguments.jobs : recipe.settings.device.is_cuda() ? 1 : cores;
     threads_ = std::max(1, cores / jobs_);
@@ -286,7 +313,7 @@ class Comparing {
       throw Error(
           first.code <= kLargestOfOurs ? static_cast<ExitCode>(first.code) : ExitCode::kInternal,
           fmt::format("{} runs failed and are missing in the tables, the first {}: {}; the "
-                      "same command tries them again",
+                      "same command tries them again, once the cause is mended",
                       failures.size(), first.title, first.reason));
     }
   }

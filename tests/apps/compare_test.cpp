@@ -116,7 +116,18 @@ TEST_F(Compare, BadInputIsOneLineBeforeAnythingRuns) {
   expect_error(compare("--tune optimizer.lr"), 2, "KEY=a,b");
   expect_error(compare("--tune optimizer.lr=1"), 2, "two values");
   expect_error(compare("--tune optimizer.lrr=1,2"), 3, "optimizer.lrr");
+  expect_error(compare("--tune seed=0,1"), 2, "compared on");
+  expect_error(compare("--tune data.train=80,100"), 2, "compared on");
+  expect_error(compare("--tune optimizer.lr=0.1,0.1"), 2, "each value once");
+  expect_error(compare("--tune optimizer.lr=0.1,0.2 --tune optimizer.lr=1,2"), 2, "each key");
+  expect_error(compare("--set seed=7"), 2, "--seeds");
   expect_error(compare("--seeds 0"), 2, "--seeds");
+  std::string manifest = read_text(folder_ / "manifest.csv");
+  for (size_t at = 0; (at = manifest.find(",test,")) != std::string::npos;) {
+    manifest.replace(at, 6, ",val,");
+  }
+  write_text(folder_ / "manifest.csv", manifest);
+  expect_error(compare("--seeds 1"), 4, "manifest.csv: expected rows of the split test");
   expect_error(unbraid_program("compare nothing.toml --out " + (folder_ / "x").string()), 3,
                "nothing.toml");
   EXPECT_FALSE(std::filesystem::exists(folder_ / "out"));

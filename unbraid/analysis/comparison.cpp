@@ -70,9 +70,10 @@ struct Group {
   std::vector<double> memory;
 };
 
-void add(Group& group, const RunResult& result) {
+/// `is_alone`: a modality was trained alone, and what is fused is that modality.
+void add(Group& group, const RunResult& result, bool is_alone) {
   const auto found = result.fused.find(result.metric);
-  if (result.alone.size() != 1 && found != result.fused.end()) {
+  if (!is_alone && found != result.fused.end()) {
     group.fused[result.seed] = found->second;
     if (const auto second = result.fused.find(kSecond); second != result.fused.end()) {
       group.second[result.seed] = second->second;
@@ -148,7 +149,10 @@ Comparison compare(const std::vector<RunResult>& results,
     if (group_of(result.label) == groups.end()) {
       groups.push_back({result.label, {}, {}, {}, {}, {}});
     }
-    add(*group_of(result.label), result);
+    const bool is_alone =
+        std::any_of(trained_alone.begin(), trained_alone.end(),
+                    [&](const auto& entry) { return entry.second == result.label; });
+    add(*group_of(result.label), result, is_alone);
     for (const auto& [modality, metrics] : result.alone) {
       if (modalities.insert(modality).second) {
         comparison.modalities.push_back(modality);
