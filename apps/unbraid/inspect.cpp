@@ -204,13 +204,14 @@ void refuse_to_replace_samples(const std::string& sheet, const Manifest& manifes
 }
 
 /// Throws what `train` would, before there is a run, where the model does not take its data.
-void check_model(const InspectArguments& arguments, const Manifest& manifest) {
-  if (std::none_of(manifest.rows.begin(), manifest.rows.end(),
+void check_model(const InspectArguments& arguments,
+                 const std::shared_ptr<const Manifest>& manifest) {
+  if (std::none_of(manifest->rows.begin(), manifest->rows.end(),
                    [](const ManifestRow& row) { return row.split == Split::kTrain; })) {
     return;
   }
   const Recipe recipe = read_sized_recipe(arguments.recipe, arguments.overrides);
-  const auto train = open_required_split(recipe, recipe.open_manifest(), Split::kTrain, nullptr);
+  const auto train = open_required_split(recipe, manifest, Split::kTrain, nullptr);
   static_cast<void>(build_checked_model(recipe, *train, first_inputs(*train, recipe)));
 }
 
@@ -288,7 +289,7 @@ void run(const InspectArguments& arguments) {
                            fmt::join(recipe.modality_names(), ", "),
                            recipe.task->pixel_labels() == nullptr ? "" : ", label")
             << std::flush;
-  check_model(arguments, *manifest);
+  check_model(arguments, manifest);
 }
 
 }  // namespace

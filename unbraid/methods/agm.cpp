@@ -79,9 +79,7 @@ class Coalitions {
     }
     const CoalitionOutput found = output_of_coalition(model, features, batch.presence, members);
     if (found.output.defined()) {
-      const torch::Tensor output = found.spread(batch.target.size(0));
-      outputs_[coalition] =
-          output.scalar_type() == torch::kDouble ? output : output.to(torch::kFloat);
+      outputs_[coalition] = at_least_float(found.spread(batch.target.size(0)));
     }
   }
 
@@ -147,8 +145,7 @@ std::vector<double> Agm::coefficients(const std::vector<double>& scores,
 
 RoutedResult Agm::backward(const TrainingStep& step) {
   choices_.clear();
-  const int64_t epoch = step.epoch - 1;
-  if (epoch < options_.starts || epoch > options_.ends) {
+  if (!options_.window.holds(step.epoch)) {
     return Method::backward(step);
   }
   const size_t modalities = step.model.size();
@@ -222,8 +219,7 @@ std::shared_ptr<Method> Agm::read(Options& options, const MethodContext& context
   AgmOptions read;
   read.alpha = options.number("alpha", read.alpha, {.min = 0.0});
   read.cap = options.number("cap", read.cap, {.min = 0.0});
-  read.starts = options.integer("starts", read.starts, {.min = 0});
-  read.ends = options.integer("ends", read.ends, {.min = 0});
+  read.window = EpochWindow::read(options, read.window);
   return std::make_shared<Agm>(read, modalities);
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "unbraid/methods/epoch_window.h"
 #include "unbraid/methods/method.h"
 
 namespace unbraid {
@@ -7,8 +8,7 @@ namespace unbraid {
 struct AgmOptions {
   double alpha = 1.5;
   double cap = 10;
-  int64_t starts = 0;
-  int64_t ends = 1500;
+  EpochWindow window{.starts = 0, .ends = 1500};
 };
 
 /// Adaptive gradient modulation (Li, Li, Hu, Lei, Li & Zhou, "Boosting Multi-modal Model

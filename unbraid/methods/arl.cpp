@@ -76,7 +76,7 @@ RoutedResult Arl::backward(const TrainingStep& step) {
                            const std::vector<double> weights = weights_for(result.output_alone);
                            ModalityTensors arrived(features.size());
                            for (size_t m = 0; m < features.size(); ++m) {
-                             const torch::Tensor sum = sum_of(gradients, m);
+                             const torch::Tensor sum = gradients.sum(m);
                              if (sum.defined()) {
                                arrived[m] = sum * (1 + weights[m]);
                              }

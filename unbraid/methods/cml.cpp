@@ -13,9 +13,7 @@ namespace {
 
 /// [B], of logits [B, C].
 torch::Tensor confidence(const torch::Tensor& logits) {
-  const torch::Tensor exact =
-      logits.scalar_type() == torch::kDouble ? logits : logits.to(torch::kFloat);
-  return std::get<0>(torch::softmax(exact, 1).max(1));
+  return std::get<0>(torch::softmax(at_least_float(logits), 1).max(1));
 }
 
 }  // namespace

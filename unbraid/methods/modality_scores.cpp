@@ -31,13 +31,13 @@ torch::Tensor output_of_all(MultimodalModelImpl& model, const ModalityTensors& f
   return output;
 }
 
-torch::Tensor sum_of(const FeatureGradients& gradients, size_t modality) {
-  const torch::Tensor& multimodal = gradients.multimodal[modality];
-  const torch::Tensor& unimodal = gradients.unimodal[modality];
-  if (!multimodal.defined() || !unimodal.defined()) {
-    return multimodal.defined() ? multimodal : unimodal;
-  }
-  return unimodal + multimodal;
+torch::Tensor at_least_float(const torch::Tensor& values) {
+  return values.scalar_type() == torch::kDouble ? values : values.to(torch::kFloat);
+}
+
+torch::Tensor pooled(const torch::Tensor& feature) {
+  const torch::Tensor exact = at_least_float(feature);
+  return exact.dim() == 2 ? exact : exact.dim() == 3 ? exact.mean(1) : exact.flatten(2).mean(2);
 }
 
 ModalityTensors shares_of_output(const ModalityTensors& alone, const torch::Tensor& fused,

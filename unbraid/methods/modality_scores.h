@@ -14,8 +14,12 @@ ModalityTensors outputs_alone(MultimodalModelImpl& model, const ModalityTensors&
 torch::Tensor output_of_all(MultimodalModelImpl& model, const ModalityTensors& features,
                             const Presence& presence);
 
-/// What a route gives the encoder of modality m, for rules that change it; undefined: nothing.
-torch::Tensor sum_of(const FeatureGradients& gradients, size_t modality);
+/// The same values in float, unless they are in double.
+torch::Tensor at_least_float(const torch::Tensor& values);
+
+/// One vector for each sample, in at least float: of tokens [B, T, d] and maps [B, d, H, W] their
+/// mean.
+torch::Tensor pooled(const torch::Tensor& feature);
 
 /// What each modality has in the fused output: `alone` [B_m, C], the outputs of each modality
 /// alone, plus an equal share of what `fused` [B, C] has beyond their sum, so that the sum over a

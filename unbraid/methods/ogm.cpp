@@ -12,8 +12,7 @@ std::shared_ptr<Method> read_with_noise(Options& options, const MethodContext& c
   expect_classification(options, context);
   OgmOptions read;
   read.alpha = options.number("alpha", read.alpha, {.min = 0.0});
-  read.starts = options.integer("starts", read.starts, {.min = 0});
-  read.ends = options.integer("ends", read.ends, {.min = 0});
+  read.window = EpochWindow::read(options, read.window);
   read.noise = noise;
   read.conv_only = options.choice("parameters", {"all", "conv"}, "all") == "conv";
   read.base = read_base(options);
@@ -43,8 +42,7 @@ std::vector<double> Ogm::coefficients(const std::vector<double>& scores, double 
 
 RoutedResult Ogm::backward(const TrainingStep& step) {
   choices_.clear();
-  const int64_t epoch = step.epoch - 1;
-  if (epoch < options_.starts || epoch > options_.ends) {
+  if (!options_.window.holds(step.epoch)) {
     return Method::backward(step);
   }
   ModalityTensors alone;

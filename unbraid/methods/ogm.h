@@ -1,13 +1,13 @@
 #pragma once
 
+#include "unbraid/methods/epoch_window.h"
 #include "unbraid/methods/method.h"
 
 namespace unbraid {
 
 struct OgmOptions {
   double alpha = 0.8;
-  int64_t starts = 0;
-  int64_t ends = 50;
+  EpochWindow window{.starts = 0, .ends = 50};
   bool noise = false;      // OGM-GE
   bool conv_only = false;  // only gradients of four dimensions, as released
   GradientRoute base = GradientRoute::joint();

@@ -73,8 +73,7 @@ std::vector<double> Opm::drop_rates(const std::vector<double>& scores, double ra
 
 RoutedResult Opm::backward(const TrainingStep& step) {
   choices_.clear();
-  const int64_t epoch = step.epoch - 1;
-  if (epoch < options_.starts || epoch > options_.ends ||
+  if (!options_.window.holds(step.epoch) ||
       torch::rand({1}).item<double>() >= options_.probability) {
     return Method::backward(step);
   }
@@ -119,8 +118,7 @@ std::shared_ptr<Method> Opm::read(Options& options, const MethodContext& context
   read.rate = options.number("rate", read.rate, {.min = 0.0, .max = 1.0});
   read.alpha = options.number("alpha", read.alpha, {.min = 0.0});
   read.probability = options.number("probability", read.probability, {.min = 0.0, .max = 1.0});
-  read.starts = options.integer("starts", read.starts, {.min = 0});
-  read.ends = options.integer("ends", read.ends, {.min = 0});
+  read.window = EpochWindow::read(options, read.window);
   return std::make_shared<Opm>(read);
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "unbraid/methods/epoch_window.h"
 #include "unbraid/methods/method.h"
 
 namespace unbraid {
@@ -8,8 +9,7 @@ struct OpmOptions {
   double rate = 0.4;
   double alpha = 0.5;
   double probability = 0.7;
-  int64_t starts = 0;
-  int64_t ends = 80;
+  EpochWindow window{.starts = 0, .ends = 80};
 };
 
 /// On-the-fly prediction modulation, OPM (Wei, Hu, Du & Wen, "On-the-fly Modulation for Balanced

@@ -12,14 +12,6 @@
 namespace unbraid {
 namespace {
 
-/// One vector for each sample, in at least float: of tokens [B, T, d] and maps [B, d, H, W] their
-/// mean.
-torch::Tensor pooled(const torch::Tensor& feature) {
-  const torch::Tensor exact =
-      feature.scalar_type() == torch::kDouble ? feature : feature.to(torch::kFloat);
-  return exact.dim() == 2 ? exact : exact.dim() == 3 ? exact.mean(1) : exact.flatten(2).mean(2);
-}
-
 /// -|feature - prototype| [B, C] of features [B, …], -inf for classes without a prototype.
 torch::Tensor similarities(const torch::Tensor& feature, const torch::Tensor& prototypes,
                            const torch::Tensor& known) {
@@ -46,7 +38,7 @@ Pmr::Pmr(const PmrOptions& options, std::vector<std::string> modalities, int64_t
       prototypes_(modalities_.size()) {}
 
 void Pmr::begin_epoch(const EpochStart& start) {
-  if (!works_in(start.epoch)) {
+  if (!options_.window.holds(start.epoch)) {
     return;
   }
   std::vector<torch::Tensor> sums(modalities_.size());
@@ -113,7 +105,7 @@ std::vector<double> Pmr::coefficients(const std::vector<double>& scores, bool co
 
 RoutedResult Pmr::backward(const TrainingStep& step) {
   choices_.clear();
-  if (!works_in(step.epoch)) {
+  if (!options_.window.holds(step.epoch)) {
     return routed_backward(step, options_.base);
   }
   return routed_backward(
@@ -154,7 +146,7 @@ ModalityTensors Pmr::rule(const TrainingStep& step, const ModalityTensors& featu
   const std::vector<double> betas = coefficients(scores, options_.constant);
   ModalityTensors arrived(features.size());
   for (size_t m = 0; m < features.size(); ++m) {
-    arrived[m] = sum_of(gradients, m);
+    arrived[m] = gradients.sum(m);
     choices_["beta." + modalities_[m]] = betas[m];
     const double weight = step.scale * options_.alpha * betas[m];
     if (arrived[m].defined() && weight != 0) {  // undefined: the encoder is frozen
@@ -204,8 +196,7 @@ std::shared_ptr<Method> Pmr::read(Options& options, const MethodContext& context
   read.alpha = options.number("alpha", read.alpha, {.min = 0.0});
   read.momentum = options.number("momentum", read.momentum, {.min = 0.0, .max = 1.0});
   read.share = options.number("share", read.share, {.min = 0.0, .max = 1.0, .open_min = true});
-  read.starts = options.integer("starts", read.starts, {.min = 0});
-  read.ends = options.integer("ends", read.ends, {.min = 0});
+  read.window = EpochWindow::read(options, read.window);
   read.constant = options.choice("coefficient", {"paper", "constant"}, "paper") == "constant";
   read.base = read_base(options);
   return std::make_shared<Pmr>(read, context.modalities, context.task->outputs());

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "unbraid/methods/epoch_window.h"
 #include "unbraid/methods/method.h"
 
 namespace unbraid {
@@ -8,8 +9,7 @@ struct PmrOptions {
   double alpha = 1.0;
   double momentum = 0.0;
   double share = 0.1;
-  int64_t starts = 0;
-  int64_t ends = 70;
+  EpochWindow window{.starts = 0, .ends = 70};
   bool constant = false;  // the released coefficient
   GradientRoute base = GradientRoute::joint();
 };
@@ -58,9 +58,6 @@ class Pmr : public Method {
     torch::Tensor known;  // [C] bool
   };
 
-  [[nodiscard]] bool works_in(int64_t epoch) const {
-    return epoch - 1 >= options_.starts && epoch - 1 <= options_.ends;
-  }
   void update(Prototypes& old, const Prototypes& seen) const;
   ModalityTensors rule(const TrainingStep& step, const ModalityTensors& features,
                        const FeatureGradients& gradients);

@@ -1,5 +1,6 @@
 #include "unbraid/methods/reconboost.h"
 
+#include "unbraid/methods/coalitions.h"
 #include "unbraid/methods/modality_scores.h"
 #include "unbraid/routing/passes.h"
 
@@ -12,28 +13,19 @@ torch::Tensor probabilities_of(const TrainingStep& step, const std::vector<bool>
   const torch::NoGradGuard no_grad;
   const KeptBuffers same(step.model);
   ModalityTensors features(kept.size());
-  bool any = false;
   for (size_t n = 0; n < kept.size(); ++n) {
     if (kept[n] && step.batch.inputs[n].defined()) {
       features[n] = step.model.encode(n, step.batch.inputs[n]);
-      any = true;
     }
   }
-  if (!any) {
+  const Presence& presence = step.batch.presence;
+  CoalitionOutput found = output_of_coalition(step.model, features, presence, kept);
+  clear_autocast_cache();
+  if (!found.output.defined()) {
     return {};
   }
-  const Presence& presence = step.batch.presence;
-  const torch::Tensor output = step.model.fuse(features, presence.only(kept));
-  clear_autocast_cache();
-  torch::Tensor probabilities =
-      torch::softmax(output.scalar_type() == torch::kDouble ? output : output.to(torch::kFloat), 1);
-  const torch::Tensor rows = presence.samples_with(kept);
-  if (rows.defined()) {
-    probabilities =
-        torch::zeros({step.batch.target.size(0), output.size(1)}, probabilities.options())
-            .index_copy(0, rows.to(output.device()), probabilities);
-  }
-  return presence.pack(probabilities, m);
+  found.output = torch::softmax(at_least_float(found.output), 1);
+  return presence.pack(found.spread(step.batch.target.size(0)), m);
 }
 
 }  // namespace

@@ -11,18 +11,6 @@
 namespace unbraid {
 namespace {
 
-/// Vectors [B, d] of tokens [B, T, d] or maps [B, d, H, W].
-torch::Tensor averaged(const torch::Tensor& feature) {
-  switch (feature.dim()) {
-    case 3:
-      return feature.mean(1);
-    case 4:
-      return feature.mean({2, 3});
-    default:
-      return feature;
-  }
-}
-
 /// Every column from 0 to 1; of equal values: 0.
 torch::Tensor scaled(const torch::Tensor& points) {
   const torch::Tensor low = points.amin(0);
@@ -81,7 +69,7 @@ std::vector<double> Relearning::purities(const EpochStart& start, bool of_val) c
       {.of_val = of_val}, [&](const Batch& batch, const ModalityTensors& features) {
         for (size_t m = 0; m < modalities; ++m) {
           if (features[m].defined()) {
-            points[m].push_back(averaged(features[m]).to(torch::kCPU, torch::kFloat));
+            points[m].push_back(pooled(features[m]).to(torch::kCPU, torch::kFloat));
             labels[m].push_back(batch.presence.pack(batch.target, m).to(torch::kCPU));
           }
         }

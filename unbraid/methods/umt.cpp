@@ -125,17 +125,11 @@ RoutedResult Umt::backward(const TrainingStep& step) {
           const FeatureGradients& gradients) {
         ModalityTensors arrived(features.size());
         for (size_t m = 0; m < features.size(); ++m) {
-          const torch::Tensor& multimodal = gradients.multimodal[m];
-          const torch::Tensor& unimodal = gradients.unimodal[m];
-          arrived[m] = !multimodal.defined() ? unimodal
-                       : unimodal.defined()  ? multimodal + unimodal
-                                             : multimodal;
+          arrived[m] = gradients.sum(m);
           if (!taught[m].defined()) {
             continue;
           }
-          const torch::Tensor difference =
-              (features[m] - taught[m])
-                  .to(features[m].scalar_type() == torch::kDouble ? torch::kDouble : torch::kFloat);
+          const torch::Tensor difference = at_least_float(features[m] - taught[m]);
           choices_["distance." + step.model.name(m)] = difference.square().mean().item<double>();
           if (is_trained(step.model.encoder(m))) {
             const double weight =

@@ -129,15 +129,11 @@ class RoutedStep {
   }
 
   void backward_encoder(size_t m) {
-    torch::Tensor& multimodal = gradients_.multimodal[m];
-    torch::Tensor& unimodal = gradients_.unimodal[m];
-    if (multimodal.defined() || unimodal.defined()) {
-      run_backward(encoded_[m], !multimodal.defined() ? unimodal
-                                : unimodal.defined()  ? unimodal + multimodal
-                                                      : multimodal);
+    if (const torch::Tensor gradient = gradients_.sum(m); gradient.defined()) {
+      run_backward(encoded_[m], gradient);
     }
-    multimodal = torch::Tensor();
-    unimodal = torch::Tensor();
+    gradients_.multimodal[m] = torch::Tensor();
+    gradients_.unimodal[m] = torch::Tensor();
     encoded_[m] = torch::Tensor();
   }
 
@@ -154,6 +150,15 @@ class RoutedStep {
 };
 
 }  // namespace
+
+torch::Tensor FeatureGradients::sum(size_t modality) const {
+  const torch::Tensor& of_all = multimodal[modality];
+  const torch::Tensor& of_one = unimodal[modality];
+  if (!of_all.defined() || !of_one.defined()) {
+    return of_all.defined() ? of_all : of_one;
+  }
+  return of_one + of_all;
+}
 
 RoutedResult routed_backward(MultimodalModelImpl& model, const ModalityTensors& inputs,
                              const LossFunction& loss, const GradientRoute& route, double scale) {

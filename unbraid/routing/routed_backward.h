@@ -32,6 +32,9 @@ struct RoutedResult {
 struct FeatureGradients {
   ModalityTensors multimodal;
   ModalityTensors unimodal;
+
+  /// What the route gives the encoder of modality m; undefined: nothing.
+  [[nodiscard]] torch::Tensor sum(size_t modality) const;
 };
 
 /// Says, once the fusion module has run backward, which gradient each encoder gets at its feature
