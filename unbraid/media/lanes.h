@@ -10,17 +10,14 @@ namespace unbraid {
 /// with AVX2, two without. Loops over them are inlined in a function for each kind of machine.
 inline constexpr int64_t kLanes = 8;
 using Lanes = float __attribute__((vector_size(kLanes * sizeof(float))));
-/// As they lie among other floats.
-using UnalignedLanes =
-    float __attribute__((vector_size(sizeof(Lanes)), aligned(alignof(float)), may_alias));
 
 // Not returned, which without AVX would be another calling convention.
 [[gnu::always_inline]] inline void load_lanes(const float* values, Lanes& lanes) {
-  lanes = *reinterpret_cast<const UnalignedLanes*>(values);
+  std::memcpy(&lanes, values, sizeof(Lanes));
 }
 
 [[gnu::always_inline]] inline void store_lanes(const Lanes& lanes, float* values) {
-  *reinterpret_cast<UnalignedLanes*>(values) = lanes;
+  std::memcpy(values, &lanes, sizeof(Lanes));
 }
 
 /// The first `count` of `lanes`, 1 to kLanes.
