@@ -1,7 +1,9 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <functional>
 #include <iostream>
+#include <map>
 #include <memory>
 #include <set>
 
@@ -37,6 +39,7 @@ struct Contender {
   std::string label;
   std::string folder;
   std::vector<std::string> overrides;
+  bool taught = false;  // by the runs of each modality alone, which have to be there first
 };
 
 /// The values to try for a recipe's key.
@@ -63,7 +66,9 @@ std::vector<Contender> contenders_of(const CompareArguments& arguments, const Re
     }
     // The recipe's own table has the keys that its method was given.
     contenders.push_back({method, method, {}});
-    if (method != recipe.method->name()) {
+    if (method == "umt" && method != recipe.method->name() && recipe.modalities.size() > 1) {
+      contenders.back().taught = true;
+    } else if (method != recipe.method->name()) {
       contenders.back().overrides.push_back(fmt::format("method={{ type = \"{}\" }}", method));
     }
   }
@@ -160,25 +165,63 @@ class Comparing {
   void run() {
     check_recipes();
     tune();
-    std::vector<QueuedRun> queue;
-    std::vector<std::pair<fs::path, std::string>> folders;
-    for (int seed = 0; seed < arguments_.seeds; ++seed) {
-      for (const Contender& contender : contenders_) {
-        const fs::path folder = out_ / fmt::format("{}-seed{}", contender.folder, seed);
-        folders.emplace_back(folder, contender.label);
-        enqueue(queue, fmt::format("{}, seed {}", contender.label, seed), folder,
-                overrides_of(contender, seed), {});
+    std::vector<FailedRun> failures;
+    for (const auto& stage : stages()) {
+      std::vector<QueuedRun> queue;
+      for (int seed = 0; seed < arguments_.seeds; ++seed) {
+        for (const Contender* contender : stage) {
+          enqueue(queue, fmt::format("{}, seed {}", contender->label, seed),
+                  folder_of(contender->folder, seed),
+                  overrides_of(*contender, seed,
+                               [&](const std::string& alone) { return folder_of(alone, seed); }),
+                  {});
+        }
       }
+      const auto more = work(queue, stage.size() * static_cast<size_t>(arguments_.seeds));
+      failures.insert(failures.end(), more.begin(), more.end());
     }
-    const auto failures = work(queue, folders.size());
-    report(folders);
+    report();
     expect_none(failures);
   }
 
  private:
-  [[nodiscard]] std::vector<std::string> overrides_of(const Contender& contender, int seed) const {
+  using FolderOf = std::function<fs::path(const std::string& contender)>;
+
+  [[nodiscard]] fs::path folder_of(const std::string& contender, int seed) const {
+    return out_ / fmt::format("{}-seed{}", contender, seed);
+  }
+
+  /// The contenders, those that are taught by runs of others after them.
+  [[nodiscard]] std::vector<std::vector<const Contender*>> stages() const {
+    std::vector<std::vector<const Contender*>> stages;
+    for (const bool taught : {false, true}) {
+      std::vector<const Contender*> stage;
+      for (const Contender& contender : contenders_) {
+        if (contender.taught == taught) {
+          stage.push_back(&contender);
+        }
+      }
+      if (!stage.empty()) {
+        stages.push_back(std::move(stage));
+      }
+    }
+    return stages;
+  }
+
+  /// `run_of` is the run of another contender that teaches this one.
+  [[nodiscard]] std::vector<std::string> overrides_of(const Contender& contender, int seed,
+                                                      const FolderOf& run_of) const {
     std::vector<std::string> overrides = shared_;
     overrides.push_back(fmt::format("seed={}", seed));
+    if (contender.taught) {
+      std::vector<std::string> teachers;
+      for (const std::string& modality : modalities_) {
+        teachers.push_back(fmt::format("\"{}\" = \"{}\"", modality,
+                                       fs::absolute(run_of("alone-" + modality)).string()));
+      }
+      overrides.push_back(fmt::format("method={{ type = \"umt\", teachers = {{ {} }} }}",
+                                      fmt::join(teachers, ", ")));
+    }
     overrides.insert(overrides.end(), contender.overrides.begin(), contender.overrides.end());
     return overrides;
   }
@@ -187,7 +230,8 @@ class Comparing {
   void check_recipes() const {
     for (const Contender& contender : contenders_) {
       for (const auto& candidate : candidates_of(tuned_)) {
-        auto overrides = overrides_of(contender, 0);
+        auto overrides = overrides_of(
+            contender, 0, [&](const std::string& alone) { return folder_of(alone, 0); });
         overrides.insert(overrides.end(), candidate.begin(), candidate.end());
         read_recipe(arguments_.recipe, overrides);
       }
@@ -227,62 +271,82 @@ class Comparing {
       return;
     }
     const auto candidates = candidates_of(tuned_);
-    const auto folder_of = [&](const Contender& contender,
-                               const std::vector<std::string>& candidate) {
-      std::string name = fmt::format("{}-{}", contender.folder, fmt::join(candidate, "-"));
-      std::replace(name.begin(), name.end(), '/', '_');
-      return out_ / "tuning" / name;
-    };
-    std::vector<QueuedRun> queue;
-    for (const Contender& contender : contenders_) {
-      for (const auto& candidate : candidates) {
-        auto overrides = overrides_of(contender, 0);
-        overrides.insert(overrides.end(), candidate.begin(), candidate.end());
-        enqueue(queue, fmt::format("{}, {}", contender.label, fmt::join(candidate, ", ")),
-                folder_of(contender, candidate), overrides, {"--no-test"});
+    std::map<std::string, std::string> lines;  // of the table, by contender
+    for (const auto& stage : stages()) {
+      std::vector<QueuedRun> queue;
+      for (const Contender* contender : stage) {
+        for (const auto& candidate : candidates) {
+          auto overrides = overrides_of(*contender, 0, [&](const std::string& alone) {
+            return trial_of(alone, chosen_.at(alone));
+          });
+          overrides.insert(overrides.end(), candidate.begin(), candidate.end());
+          enqueue(queue, fmt::format("{}, {}", contender->label, fmt::join(candidate, ", ")),
+                  trial_of(contender->folder, candidate), overrides, {"--no-test"});
+        }
       }
-    }
-    const auto failures = work(queue, contenders_.size() * candidates.size());
-    for (const FailedRun& failed : failures) {
-      if (failed.code != static_cast<int>(ExitCode::kDiverged)) {  // which only loses the contest
-        expect_none(failures);
+      const auto failures = work(queue, stage.size() * candidates.size());
+      for (const FailedRun& failed : failures) {
+        if (failed.code != static_cast<int>(ExitCode::kDiverged)) {  // which only loses the contest
+          expect_none(failures);
+        }
+      }
+      for (const Contender* contender : stage) {
+        lines[contender->label] = choose(*contender, candidates);
       }
     }
     std::string table;
     for (Contender& contender : contenders_) {
-      const std::vector<std::string>* best = nullptr;
-      double best_value = 0;
-      table += fmt::format("{}:", contender.label);
-      for (const auto& candidate : candidates) {
-        const fs::path folder = folder_of(contender, candidate);
-        if (!RunDirectory::open(folder).has_summary()) {
-          table += fmt::format("  {} diverged", fmt::join(candidate, ", "));
-          continue;
-        }
-        const RunResult result = read_result(folder, contender.label);
-        const double value = result.smaller_is_better ? -result.best_val : result.best_val;
-        table += fmt::format("  {} {:.4f}", fmt::join(candidate, ", "), result.best_val);
-        if (best == nullptr || value > best_value) {
-          best = &candidate;
-          best_value = value;
-        }
-      }
-      if (best == nullptr) {
-        throw Error(ExitCode::kDiverged,
-                    fmt::format("{}: diverged with every value tried", contender.label));
-      }
-      table += fmt::format("  -> {}\n", fmt::join(*best, ", "));
-      contender.overrides.insert(contender.overrides.end(), best->begin(), best->end());
+      table += lines.at(contender.label);
+      const auto& chosen = chosen_.at(contender.folder);
+      contender.overrides.insert(contender.overrides.end(), chosen.begin(), chosen.end());
     }
     std::cout << "Tuned on val, seed 0\n" << table << std::endl;
     write_file_durably(out_ / "tuning.txt", table);
   }
 
-  void report(const std::vector<std::pair<fs::path, std::string>>& folders) const {
+  [[nodiscard]] fs::path trial_of(const std::string& contender,
+                                  const std::vector<std::string>& candidate) const {
+    std::string name = fmt::format("{}-{}", contender, fmt::join(candidate, "-"));
+    std::replace(name.begin(), name.end(), '/', '_');
+    return out_ / "tuning" / name;
+  }
+
+  /// Notes which of its trials is best on val; returns a line that says so.
+  std::string choose(const Contender& contender,
+                     const std::vector<std::vector<std::string>>& candidates) {
+    const std::vector<std::string>* best = nullptr;
+    double best_value = 0;
+    std::string line = fmt::format("{}:", contender.label);
+    for (const auto& candidate : candidates) {
+      const fs::path folder = trial_of(contender.folder, candidate);
+      if (!RunDirectory::open(folder).has_summary()) {
+        line += fmt::format("  {} diverged", fmt::join(candidate, ", "));
+        continue;
+      }
+      const RunResult result = read_result(folder, contender.label);
+      const double value = result.smaller_is_better ? -result.best_val : result.best_val;
+      line += fmt::format("  {} {:.4f}", fmt::join(candidate, ", "), result.best_val);
+      if (best == nullptr || value > best_value) {
+        best = &candidate;
+        best_value = value;
+      }
+    }
+    if (best == nullptr) {
+      throw Error(ExitCode::kDiverged,
+                  fmt::format("{}: diverged with every value tried", contender.label));
+    }
+    chosen_[contender.folder] = *best;
+    return fmt::format("{}  -> {}\n", line, fmt::join(*best, ", "));
+  }
+
+  void report() const {
     std::vector<RunResult> results;
-    for (const auto& [folder, label] : folders) {
-      if (fs::exists(folder / "summary.json")) {
-        results.push_back(read_result(folder, label));
+    for (int seed = 0; seed < arguments_.seeds; ++seed) {
+      for (const Contender& contender : contenders_) {
+        const fs::path folder = folder_of(contender.folder, seed);
+        if (fs::exists(folder / "summary.json")) {
+          results.push_back(read_result(folder, contender.label));
+        }
       }
     }
     if (results.empty()) {
@@ -323,6 +387,7 @@ class Comparing {
   std::vector<TunedKey> tuned_;
   std::vector<std::string> shared_;  // overrides of every run
   std::vector<Contender> contenders_;
+  std::map<std::string, std::vector<std::string>> chosen_;  // by contender's folder, once tuned
   std::vector<std::string> modalities_;
   int jobs_ = 1;
   int threads_ = 1;

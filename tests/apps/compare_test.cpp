@@ -56,6 +56,19 @@ TEST_F(Compare, TrainsEveryMethodAndEachModalityAlone) {
   EXPECT_EQ(written, std::filesystem::last_write_time(folder_ / "out/joint-seed0/summary.json"));
 }
 
+TEST_F(Compare, TeachesUmtByTheModalitiesAlone) {
+  const Outcome outcome = compare(
+      "--methods umt,joint --seeds 2 --jobs 2 --set train.epochs=2 --tune optimizer.lr=0.1,0.2");
+  ASSERT_EQ(outcome.code, 0) << outcome.output;
+  const std::string recipe = read_text(folder_ / "out/umt-seed1/recipe.toml");
+  EXPECT_NE(recipe.find((folder_ / "out/alone-left-seed1").string()), std::string::npos) << recipe;
+  EXPECT_NE(recipe.find((folder_ / "out/alone-right-seed1").string()), std::string::npos);
+  const std::string trial = read_text(folder_ / "out/tuning/umt-optimizer.lr=0.1/recipe.toml");
+  EXPECT_NE(trial.find((folder_ / "out/tuning/alone-left-optimizer.lr=").string()),
+            std::string::npos)
+      << trial;
+}
+
 TEST_F(Compare, RefusesRunsOnOtherData) {
   ASSERT_EQ(compare("--methods joint --seeds 1").code, 0);
   std::string manifest = read_text(folder_ / "manifest.csv");
