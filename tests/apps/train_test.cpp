@@ -3,6 +3,8 @@
 
 #include "apps/command_line.h"
 #include "unbraid/core/safetensors.h"
+#include "unbraid/training/recipe.h"
+#include "unbraid/training/run_directory.h"
 
 namespace unbraid {
 namespace {
@@ -61,6 +63,21 @@ TEST_F(TrainCommand, ResumesFromWithinTheFolder) {
       "doctor >/dev/null; cd {} && {} train recipe.toml --resume", run(), UNBRAID_PROGRAM));
   EXPECT_EQ(outcome.code, 0) << outcome.output;
   EXPECT_FALSE(std::filesystem::exists(folder_ / "run/runs"));
+}
+
+TEST_F(TrainCommand, ContinuesARunOfAVersionWithFewerKeys) {
+  const Recipe recipe = read_recipe(this->recipe().string());
+  std::string older = recipe.resolved;
+  const std::string key = "accumulate = 1\n";
+  ASSERT_NE(older.find(key), std::string::npos) << older;
+  older.erase(older.find(key), key.size());
+  RunDirectory directory = RunDirectory::create(run(), older);
+  const MultimodalModel model = recipe.build_model();
+  directory.save("last", *model, Optimizer(recipe.settings.optimizer, model->named_parameters()),
+                 {});
+  const Outcome outcome = train("--resume");
+  EXPECT_EQ(outcome.code, 0) << outcome.output;
+  EXPECT_EQ(read_text(run() + "/recipe.toml"), older);
 }
 
 TEST_F(TrainCommand, ADifferenceOfRecipesNamesItsKey) {
