@@ -8,6 +8,7 @@
 #include "apps/unbraid/progress.h"
 #include "apps/unbraid/run_recipe.h"
 #include "unbraid/core/stop.h"
+#include "unbraid/models/encoders/torchscript.h"
 #include "unbraid/training/freezing.h"
 #include "unbraid/training/toml.h"
 
@@ -19,11 +20,10 @@ std::string message_of(const c10::Error& error) {
   return what.substr(0, what.find('\n'));
 }
 
-/// Whether the recipe leaves the size of a modality's feature to be found from data.
-bool is_unsized(const Recipe& recipe, const std::string& modality) {
+/// What the resolved recipe has of a modality's encoder.
+Options encoder_options(const Recipe& recipe, const std::string& modality) {
   Options root(parse_toml(recipe.resolved, recipe.name));
-  Options encoder = root.table("modalities").table(modality).table("encoder");
-  return encoder.has("feature_size") && encoder.integer("feature_size") == 0;
+  return root.table("modalities").table(modality).table("encoder");
 }
 
 /// Throws what it means that the encoder of modality `m` does not take its first input: an error of
@@ -168,7 +168,13 @@ Recipe read_sized_recipe(const std::string& path, const std::vector<std::string>
   FirstInputs first;
   for (size_t m = 0; m < recipe.modalities.size(); ++m) {
     const ModalityRecipe& modality = recipe.modalities[m];
-    if (!is_unsized(recipe, modality.name)) {
+    const std::string table = fmt::format("modalities.{}.encoder", modality.name);
+    Options options = encoder_options(recipe, modality.name);
+    if (options.has("checksum") && options.text("checksum").empty()) {
+      sizes.push_back(fmt::format("{}.checksum=\"{}\"", table,
+                                  TorchScriptEncoder::checksum_of(options.text("file"))));
+    }
+    if (!options.has("feature_size") || options.integer("feature_size") != 0) {
       continue;
     }
     if (train == nullptr) {
@@ -184,7 +190,6 @@ Recipe read_sized_recipe(const std::string& path, const std::vector<std::string>
     } catch (const c10::Error& error) {
       refuse(recipe, *train, first, m, "samples", error);
     }
-    const std::string table = fmt::format("modalities.{}.encoder", modality.name);
     sizes.push_back(fmt::format("{}.feature_size={}", table, encoder->feature_size()));
     sizes.push_back(fmt::format("{}.features={}", table, name_of(encoder->feature_kind())));
   }

@@ -23,7 +23,7 @@ MultimodalModel build_checked_model(const Recipe& recipe, const ManifestDataSet&
                                     const FirstInputs& first);
 
 /// As read_recipe; sizes of features that it leaves to be found (`feature_size = 0`) are found from
-/// the first training samples.
+/// the first training samples, checksums of TorchScript files from these.
 Recipe read_sized_recipe(const std::string& path, const std::vector<std::string>& overrides);
 
 }  // namespace unbraid

@@ -124,8 +124,8 @@ void run(const PredictArguments& arguments) {
     throw Error(ExitCode::kUsage,
                 fmt::format("{}: is the manifest; name another file", arguments.out));
   }
-  refuse_to_replace(arguments.out, fmt::format("id,{},", csv_field(columns.front())),
-                    "a file of predictions");
+  const std::string header = header_of(columns, names);
+  refuse_to_replace(arguments.out, header, "a file of such predictions");
   const std::vector<bool> absent = read_absent(arguments.absent, names);
   std::vector<SkippedSample> skipped;
   const auto manifest =
@@ -137,7 +137,7 @@ void run(const PredictArguments& arguments) {
   const RunState state = directory.load("best", *model, nullptr);
   DurableFile file(arguments.out);
   const auto write = [&](const std::string& text) { file.write(text.data(), text.size()); };
-  write(header_of(columns, names));
+  write(header);
   size_t predicted = 0;
   if (data->size() > 0) {
     const auto unread = for_each_encoded(

@@ -144,8 +144,19 @@ OpenedParts open_parts(const Recipe& recipe, const std::shared_ptr<TensorCache>&
 void expect_shapes_of_run(ManifestDataSet& data, const RunDirectory& directory,
                           const Recipe& recipe) {
   const auto known = directory.input_shapes();
+  const auto names = recipe.modality_names();
+  const bool fits = std::all_of(known.begin(), known.end(), [&](const auto& shape) {
+    return std::find(names.begin(), names.end(), shape.first) != names.end() &&
+           std::all_of(shape.second.begin(), shape.second.end(),
+                       [](int64_t size) { return size > 0; });
+  });
+  if (!known.empty() && (!fits || known.size() != names.size())) {
+    throw StorageError(
+        fmt::format("{}: expected the shape of a sample of each of {}, found something else",
+                    (directory.path() / "inputs.json").string(), fmt::join(names, ", ")));
+  }
   std::vector<InputShape> shapes;
-  for (const std::string& name : recipe.modality_names()) {
+  for (const std::string& name : names) {
     const auto shape = known.find(name);
     shapes.push_back(shape == known.end()
                          ? InputShape()

@@ -124,7 +124,12 @@ TEST_F(Export, ATorchScriptEncoderTrainsLikeAnyOther) {
   EXPECT_EQ(left.forward({torch::randn({3, 4})}).toTensor().sizes(), (std::vector<int64_t>{3, 8}));
   ASSERT_EQ(export_run("model.pt").code, 0);
 
-  // The run needs the file for its code.
+  // The run needs the file for its code, and no other one.
+  ASSERT_EQ(unbraid_program("eval " + file("run")).code, 0);
+  std::filesystem::rename(file("net.pt"), file("first.pt"));
+  write_encoder("net.pt", 0.5);
+  expect_error(unbraid_program("eval " + file("run")), 3, "expected the file of the checksum ");
+  std::filesystem::rename(file("first.pt"), file("net.pt"));
   ASSERT_EQ(unbraid_program("eval " + file("run")).code, 0);
   std::filesystem::rename(file("net.pt"), file("moved.pt"));
   expect_error(unbraid_program("eval " + file("run")), 3, "checkpoints do not");
@@ -141,6 +146,11 @@ TEST_F(Export, ATorchScriptEncoderThatDoesNotFitIsThree) {
   expect_error(train(trust + " --set modalities.left.encoder.feature_size=8"
                              " --set modalities.left.encoder.features=tokens"),
                3, "this fusion takes vectors");
+  expect_error(train(trust + " --set modalities.left.encoder.features=tokens"), 3,
+               "encoder.features: expected feature_size beside it");
+  write_text(folder_ / "empty.pt", "");
+  expect_error(train(trust + " --set modalities.left.encoder.file=empty.pt"), 3,
+               "empty.pt: expected TorchScript, as torch.jit.save writes it: ");
   write_npy(folder_ / "table.npy", {60, 5}, std::vector<float>(300));
   expect_error(train(trust), 3, "modalities.left.encoder: does not take samples of the shape [5]");
 }

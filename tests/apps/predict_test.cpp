@@ -194,7 +194,11 @@ TEST_F(Predict, RefusesWhatIsWrong) {
                "is the manifest");
   expect_error(
       unbraid_program(fmt::format("predict {} {} -o {}", run, manifest, recipe().string())), 2,
-      "is there already and is not a file of predictions");
+      "is there already and is not a file of such predictions");
+  write_text(folder_ / "mine.csv", "id,prediction,notes\n1,x,mine\n");
+  expect_error(unbraid_program(fmt::format("predict {} {} -o {}", run, manifest,
+                                           (folder_ / "mine.csv").string())),
+               2, "is there already and is not a file of such predictions");
   expect_error(unbraid_program(fmt::format("predict {} {} -o /proc/no.csv", run, manifest)), 5,
                "/proc/no.csv");
   expect_error(unbraid_program(fmt::format("predict {} nothing.csv -o {}", run, out())), 4,
@@ -207,6 +211,12 @@ TEST_F(Predict, RefusesWhatIsWrong) {
   std::filesystem::remove(folder_ / "run/inputs.json");  // of a run that does not know it
   expect_error(predict(good), 4,
                "the batch from sample 'a' on: left: the encoder does not take samples of [5]");
+  write_text(folder_ / "run/inputs.json", R"({"left":[4]})");
+  expect_error(predict(good), 5,
+               "inputs.json: expected the shape of a sample of each of left, right");
+  write_text(folder_ / "run/inputs.json", R"({"left":[4],"right":[-4]})");
+  expect_error(predict(good), 5,
+               "inputs.json: expected the shape of a sample of each of left, right");
   write_text(folder_ / "run/inputs.json", "nonsense");
   expect_error(predict(good), 5, "inputs.json: expected the shapes of a run's inputs");
 }

@@ -45,6 +45,12 @@ TEST_F(TrainCommand, ALostCheckpointIsNotTrainedAnew) {
   EXPECT_EQ(read_text(run() + "/metrics.jsonl"), metrics);
 }
 
+TEST_F(TrainCommand, LostMetricsAreNotTrainedAnew) {
+  ASSERT_EQ(train("").code, 0);
+  std::filesystem::remove(run() + "/metrics.jsonl");
+  expect_error(resume(), 5, "run/metrics.jsonl: cannot open");
+}
+
 TEST_F(TrainCommand, WithoutAFinishedEpochARunStartsAgainInItsPlace) {
   ASSERT_EQ(train("").code, 0);
   for (const char* file : {"checkpoints/last", "checkpoints/best", "summary.json"}) {

@@ -48,6 +48,15 @@ TEST(Options, ReadsEveryType) {
   EXPECT_NO_THROW(options.finish());
 }
 
+TEST(Options, NamesTheEntryThatDoesNotBelong) {
+  Options options(
+      make_table({{"mixed", {Value::List{{std::string("a"), ""}, {int64_t{2}, ""}}, "r.toml:2"}}}));
+  EXPECT_EQ(message_of([&] { options.texts("mixed"); }),
+            "r.toml:2: mixed: expected a list of strings, got a list with 2");
+  EXPECT_EQ(message_of([&] { options.numbers("mixed", std::vector<double>{}); }),
+            "r.toml:2: mixed: expected a list of numbers, got a list with \"a\"");
+}
+
 TEST(Options, FallsBackAndNotesWhatWasUsed) {
   Options options(sample());
   EXPECT_EQ(options.integer("absent", 9), 9);

@@ -78,8 +78,8 @@ TEST(Multilabel, PredictionsAreWrittenAsLabels) {
   const auto rows = task.predictions(
       torch::tensor({{at_04 + 1e-9, 0.0}, {-9.0, at_04 - 1e-6}, {-1.0, 2.0}}, torch::kDouble));
   ASSERT_EQ(rows.size(), 3);
-  EXPECT_EQ(rows[0], (Texts{"cat;dog", "0.400000", "0.500000"}));
-  EXPECT_EQ(rows[1], (Texts{"-", "0.000123", "0.400000"}));
+  EXPECT_EQ(rows[0], (Texts{"cat;dog", "0.4", "0.5"}));
+  EXPECT_EQ(rows[1], (Texts{"-", "0.000123395", "0.4"}));
   EXPECT_EQ(rows[2], (Texts{"dog", "0.268941", "0.880797"}));
   for (const auto& row : rows) {
     EXPECT_EQ(label_error(task, row.front()), "nothing thrown");

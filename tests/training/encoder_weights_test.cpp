@@ -168,6 +168,7 @@ TEST_F(EncoderWeightsFile, AnotherShapeNamesBoth) {
                  kAdapt);
   write_text(path(), "nonsense");
   expect_refused(*grey, "not a safetensors file");
+  expect_refused(*grey, "nor is it what torch.save writes");
 }
 
 // An input that is the same in all channels gives what it gives with the weights of the file.

@@ -32,14 +32,18 @@ std::string describe(const Value& value) {
 }
 
 template <typename T>
+constexpr bool kIsList =
+    std::is_same_v<T, std::vector<int64_t>> || std::is_same_v<T, std::vector<double>> ||
+    std::is_same_v<T, std::vector<std::string>>;
+
+template <typename T>
 std::optional<T> convert(const Value& value) {
   if constexpr (std::is_same_v<T, double>) {
     if (const auto* whole = std::get_if<int64_t>(&value.data)) {
       return static_cast<double>(*whole);
     }
   }
-  if constexpr (std::is_same_v<T, std::vector<int64_t>> || std::is_same_v<T, std::vector<double>> ||
-                std::is_same_v<T, std::vector<std::string>>) {
+  if constexpr (kIsList<T>) {
     const auto* list = std::get_if<Value::List>(&value.data);
     if (list == nullptr) {
       return std::nullopt;
@@ -59,10 +63,23 @@ std::optional<T> convert(const Value& value) {
   }
 }
 
+/// What `value` is instead of a T; of a list, the first entry that does not belong into it.
+template <typename T>
+std::string describe_instead_of(const Value& value) {
+  if constexpr (kIsList<T>) {
+    if (const auto* list = std::get_if<Value::List>(&value.data)) {
+      const auto wrong = std::find_if(list->begin(), list->end(), [](const Value& entry) {
+        return !convert<typename T::value_type>(entry);
+      });
+      return fmt::format("a list with {}", describe(*wrong));
+    }
+  }
+  return describe(value);
+}
+
 template <typename T>
 Value to_value(const T& data) {
-  if constexpr (std::is_same_v<T, std::vector<int64_t>> || std::is_same_v<T, std::vector<double>> ||
-                std::is_same_v<T, std::vector<std::string>>) {
+  if constexpr (kIsList<T>) {
     Value::List list;
     for (const auto& element : data) {
       list.push_back(to_value(element));
@@ -77,7 +94,7 @@ Value to_value(const T& data) {
 std::string in_words(const Range& range, const char* kind, double value) {
   constexpr double kLargest = std::numeric_limits<float>::max();
   constexpr double kSmallest = std::numeric_limits<float>::min();
-  std::string words = kind;
+  std::string words = std::isfinite(value) ? kind : "a finite number";
   if (std::isfinite(range.min)) {
     words += fmt::format(" {} {}", range.open_min ? "above" : "of at least", range.min);
   }
@@ -185,7 +202,8 @@ std::optional<T> Options::get(const std::string& key, const std::optional<T>& fa
   if (const Value* value = lookup(key)) {
     result = convert<T>(*value);
     if (!result) {
-      throw error(key, fmt::format("expected {}, got {}", expected, describe(*value)));
+      throw error(key,
+                  fmt::format("expected {}, got {}", expected, describe_instead_of<T>(*value)));
     }
   }
   if (!result) {

@@ -46,7 +46,7 @@ std::vector<std::vector<std::string>> Classification::predictions(
   for (int64_t sample = 0; sample < cells.size(0); ++sample) {
     rows.push_back({class_name(best[sample].item<int64_t>(), options_.class_names)});
     for (int64_t index = 0; index < cells.size(1); ++index) {
-      rows.back().push_back(fmt::format("{:.6f}", cells[sample][index]));
+      rows.back().push_back(fmt::format("{:.6g}", cells[sample][index]));
     }
   }
   return rows;

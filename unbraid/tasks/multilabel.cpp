@@ -102,7 +102,7 @@ std::vector<std::vector<std::string>> Multilabel::predictions(const torch::Tenso
       if (is_chosen[sample][index]) {
         names.push_back(class_name(index, options_.class_names));
       }
-      row.push_back(fmt::format("{:.6f}", probability[sample][index]));
+      row.push_back(fmt::format("{:.6g}", probability[sample][index]));
     }
     if (!names.empty()) {
       row.front() = fmt::format("{}", fmt::join(names, std::string(1, kLabelSeparator)));

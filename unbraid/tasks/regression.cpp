@@ -63,6 +63,9 @@ RegressionLoss RegressionLoss::read(Options& options, Type fallback) {
   read.type = static_cast<Type>(std::find(names.begin(), names.end(), name) - names.begin());
   if (read.type == Type::kHuber) {
     read.delta = options.number("delta", read.delta, {.min = 0, .open_min = true});
+  } else if (options.has("delta")) {
+    throw options.error("delta",
+                        fmt::format("applies to loss = \"huber\" alone, not to \"{}\"", name));
   }
   return read;
 }

@@ -50,9 +50,13 @@ std::string in_brackets(const std::vector<std::string>& names) {
 EncoderWeights read_encoder_weights(Options& options) {
   EncoderWeights read;
   read.path = options.path("weights", "");
-  if (!read.path.empty()) {
-    read.partial = options.boolean("weights_partial", read.partial);
-    read.adapt_channels = options.boolean("adapt_channels", read.adapt_channels);
+  for (const auto& [key, value] : {std::pair{"weights_partial", &read.partial},
+                                   std::pair{"adapt_channels", &read.adapt_channels}}) {
+    if (!read.path.empty()) {
+      *value = options.boolean(key, *value);
+    } else if (options.has(key)) {
+      throw options.error(key, "applies to weights alone, and there are none");
+    }
   }
   return read;
 }
@@ -94,6 +98,10 @@ std::string load_encoder_weights(torch::nn::Module& encoder, const EncoderWeight
     if (left.contains(key)) {
       unexpected.push_back(printable(key));
     }
+  }
+  if (file.empty()) {
+    throw StorageError(fmt::format(
+        "{}: expected the tensors of the encoder of {}, found no tensors", weights.path, name));
   }
   if (matched == 0) {
     throw StorageError(fmt::format(

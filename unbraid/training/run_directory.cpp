@@ -87,7 +87,8 @@ bool RunDirectory::holds_run(const fs::path& path) {
 }
 
 bool RunDirectory::was_created(const fs::path& path) {
-  return is_there(path / "recipe.toml") && is_there(path / "metrics.jsonl");
+  return is_there(path / "recipe.toml") &&
+         (is_there(path / "metrics.jsonl") || is_there(path / "checkpoints"));
 }
 
 std::string RunDirectory::recipe_hash() const { return hash_of(recipe_); }
@@ -243,9 +244,9 @@ std::map<std::string, std::vector<int64_t>> RunDirectory::input_shapes() const {
   try {
     return json::parse(read_whole_file(path, kMaxTextBytes))
         .get<std::map<std::string, std::vector<int64_t>>>();
-  } catch (const json::exception& problem) {
+  } catch (const json::exception&) {
     throw StorageError(path.string() +
-                       ": expected the shapes of a run's inputs: " + problem.what());
+                       ": expected the shapes of a run's inputs, found something else");
   }
 }
 

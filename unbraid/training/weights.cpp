@@ -24,9 +24,19 @@ NamedTensors weights_of(const torch::nn::Module& module) {
 NamedTensors read_weights(const std::string& path) {
   try {
     const File file(path);
-    return is_torch_file(file) ? read_torch_file(file) : read_safetensors(path).tensors;
+    if (is_torch_file(file)) {
+      return read_torch_file(file);
+    }
   } catch (const DataError& error) {
     throw StorageError(error.what());
+  }
+  try {
+    return read_safetensors(path).tensors;
+  } catch (const StorageError& error) {
+    const std::string what = error.what();
+    throw StorageError(what + (what.find("not a safetensors file") == std::string::npos
+                                   ? ""
+                                   : "; nor is it what torch.save writes"));
   }
 }
 

@@ -5,6 +5,7 @@
 #include <exception>
 #include <new>
 
+#include <c10/util/hash.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <torch/csrc/jit/runtime/graph_executor.h>
@@ -25,16 +26,24 @@ std::string reason_of(const std::exception& error) {
       from_torch != nullptr ? from_torch->what_without_backtrace() : std::string(error.what());
   const size_t traceback = what.rfind("Error: ");
   const size_t start = traceback == std::string::npos ? 0 : what.rfind('\n', traceback) + 1;
-  return what.substr(start, what.find('\n', start) - start);
+  std::string line = what.substr(start, what.find('\n', start) - start);
+  while (line.ends_with('\'') || line.ends_with(' ')) {  // what it quotes begins on the next one
+    line.pop_back();
+  }
+  return line.empty() ? "it is damaged" : line;
 }
 
-torch::jit::Module load_script(const std::string& file) {
+InputFile open_script(const std::string& file) {
   try {
-    const InputFile readable(file);
+    return InputFile(file);
   } catch (const StorageError& error) {
     throw RecipeError(fmt::format("{}; the file holds the encoder's code, which checkpoints do not",
                                   error.what()));
   }
+}
+
+torch::jit::Module load_script(const std::string& file) {
+  static_cast<void>(open_script(file));
   try {
     return torch::jit::load(file, torch::kCPU);
   } catch (const std::exception& error) {
@@ -182,6 +191,13 @@ void TorchScriptEncoder::check_feature(const torch::Tensor& input, const torch::
               input.sizes());
 }
 
+std::string TorchScriptEncoder::checksum_of(const std::string& file) {
+  const InputFile input = open_script(file);
+  std::string content(input.size(), '\0');
+  input.read(0, content.data(), content.size());
+  return c10::sha1(content).str();
+}
+
 EncoderBuilder TorchScriptEncoder::read(Options& options) {
   const std::string file = options.path("file");
   if (file.empty()) {
@@ -196,9 +212,19 @@ EncoderBuilder TorchScriptEncoder::read(Options& options) {
   std::vector<std::string> names(kKinds.size());
   std::transform(kKinds.begin(), kKinds.end(), names.begin(), name_of);
   const std::string name = options.choice("features", names, names.front());
+  if (size == 0 && name != names.front()) {
+    throw options.error("features",
+                        "expected feature_size beside it; without that both are found from data");
+  }
   const FeatureKind kind = kKinds.at(std::find(names.begin(), names.end(), name) - names.begin());
+  const std::string checksum = options.text("checksum", "");
   return [=]() -> std::shared_ptr<Encoder> {
     try {
+      if (const std::string found = checksum_of(file); !checksum.empty() && found != checksum) {
+        throw RecipeError(
+            fmt::format("{}: expected the file of the checksum {}, found another, of {}", file,
+                        checksum, found));
+      }
       return std::make_shared<TorchScriptEncoder>(file, size, kind);
     } catch (const RecipeError& error) {
       throw options.error("file", error.what());

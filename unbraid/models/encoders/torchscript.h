@@ -30,6 +30,8 @@ class TorchScriptEncoder : public Encoder {
   [[nodiscard]] const torch::jit::Module& script() const { return script_; }
 
   static EncoderBuilder read(Options& options);
+  /// SHA-1 of a file, which a run keeps: its checkpoints hold the weights and not the code.
+  [[nodiscard]] static std::string checksum_of(const std::string& file);
 
  private:
   struct ScriptBuffer {
