@@ -154,6 +154,9 @@ class Training {
     } else {
       save("last");
     }
+    if (settings_.tensorboard) {
+      directory_.keep_events();
+    }
     try {
       while (state_.epoch < settings_.epochs) {
         run_epoch();
