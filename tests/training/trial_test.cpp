@@ -87,10 +87,11 @@ Trial joint_trial(int64_t epochs, const std::function<void()>& look) {
 
 TEST(Trial, TrainsAsTheRunWouldAndTakesItBack) {
   const TemporaryFolder folder;
-  TrainingSettings settings = make_settings();
+  const TrainingSettings settings = make_settings();
   const TrainingParts parts = parts_with(std::make_shared<Joint>());
   const auto before = state_of(parts);
   std::vector<torch::Tensor> trained;
+  parts.model.ptr()->eval();  // as after looking at features
   run_trial(parts, settings, {}, joint_trial(5, [&] { trained = state_of(parts); }));
   expect_same(state_of(parts), before);
   for (const torch::Tensor& parameter : parts.model->parameters()) {
