@@ -24,10 +24,10 @@ class Compare : public CommandLine {
 };
 
 TEST_F(Compare, TrainsEveryMethodAndEachModalityAlone) {
-  const Outcome outcome = compare("--methods joint,dgl,ogm-ge --seeds 2 --jobs 2");
+  const Outcome outcome = compare("--methods joint,dgl,ogm-ge,g-blending --seeds 2 --jobs 2");
   ASSERT_EQ(outcome.code, 0) << outcome.output;
-  for (const char* run :
-       {"alone-left-seed0", "alone-right-seed1", "joint-seed0", "dgl-seed1", "ogm-ge-seed0"}) {
+  for (const char* run : {"alone-left-seed0", "alone-right-seed1", "joint-seed0", "dgl-seed1",
+                          "ogm-ge-seed0", "g-blending-seed1"}) {
     EXPECT_TRUE(std::filesystem::exists(folder_ / "out" / run / "summary.json")) << run;
   }
   EXPECT_NE(outcome.output.find("minus joint"), std::string::npos) << outcome.output;
@@ -49,9 +49,9 @@ TEST_F(Compare, TrainsEveryMethodAndEachModalityAlone) {
   EXPECT_TRUE(run["versions"].contains("unbraid"));
   // What is finished is not done again.
   const auto written = std::filesystem::last_write_time(folder_ / "out/joint-seed0/summary.json");
-  const Outcome again = compare("--methods joint,dgl,ogm-ge --seeds 2");
+  const Outcome again = compare("--methods joint,dgl,ogm-ge,g-blending --seeds 2");
   EXPECT_EQ(again.code, 0) << again.output;
-  EXPECT_NE(again.output.find("10 of 10 runs are finished already"), std::string::npos)
+  EXPECT_NE(again.output.find("12 of 12 runs are finished already"), std::string::npos)
       << again.output;
   EXPECT_EQ(written, std::filesystem::last_write_time(folder_ / "out/joint-seed0/summary.json"));
 }

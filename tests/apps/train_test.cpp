@@ -1,4 +1,5 @@
 // `unbraid train` where something is missing or does not fit.
+#include <algorithm>
 #include <cmath>
 
 #include "apps/command_line.h"
@@ -61,6 +62,38 @@ TEST_F(TrainCommand, WithoutAFinishedEpochARunStartsAgainInItsPlace) {
   ASSERT_EQ(outcome.code, 0) << outcome.output;
   EXPECT_NE(outcome.output.find(", in " + run()), std::string::npos) << outcome.output;
   EXPECT_TRUE(std::filesystem::exists(run() + "/summary.json"));
+}
+
+TEST_F(TrainCommand, KeepsAnEventFileWhereAsked) {
+  const auto event_file = [&] {
+    for (const auto& entry : std::filesystem::directory_iterator(run())) {
+      if (entry.path().filename().string().starts_with("events.out.tfevents.")) {
+        return entry.path().string();
+      }
+    }
+    return std::string();
+  };
+  const auto records = [&] {
+    const std::string found = (folder_ / "found").string();
+    EXPECT_EQ(
+        std::system(fmt::format("/usr/bin/python3 {}/tests/training/read_event_file.py {} >{}",
+                                UNBRAID_SOURCE_DIR, event_file(), found)
+                        .c_str()),
+        0);
+    const std::string text = read_text(found);
+    return std::count(text.begin(), text.end(), '\n');
+  };
+  ASSERT_EQ(train("").code, 0);
+  EXPECT_EQ(event_file(), "");
+  std::filesystem::remove_all(run());
+  ASSERT_EQ(train("--set log.tensorboard=true").code, 0);
+  EXPECT_EQ(records(), 1 + 3 * 2 + 1);  // the version, train and val, test
+  ASSERT_EQ(resume().code, 0);          // which tests again
+  EXPECT_EQ(records(), 1 + 3 * 2 + 1);
+  const std::string file = event_file();
+  std::filesystem::remove(file);
+  std::filesystem::create_symlink("/dev/full", file);
+  expect_error(resume(), 5, file);
 }
 
 TEST_F(TrainCommand, ResumesFromWithinTheFolder) {

@@ -77,6 +77,73 @@ TEST(Method, ThoseThatLookAtClassesRefuseOtherTasks) {
   }
 }
 
+/// What reading a recipe's [method] table says.
+std::string refusal_of(const Entries& entries,
+                       const std::vector<std::string>& modalities = {"audio", "visual"}) {
+  try {
+    read(entries, modalities);
+  } catch (const RecipeError& error) {
+    return error.what();
+  }
+  return "nothing was thrown";
+}
+
+TEST(Method, ThoseThatWeighModalitiesAgainstEachOtherNeedTwo) {
+  for (const char* type : {"ogm", "ogm-ge", "pmr", "agm", "g-blending", "opm", "arl", "cml"}) {
+    const std::string said = refusal_of({{"type", text(type)}}, {"audio"});
+    EXPECT_TRUE(said.starts_with("r.toml:2: method.type: expected ") && said.ends_with("got 1"))
+        << said;
+  }
+  for (const char* type : {"joint", "dgl", "mmpareto", "mla", "reconboost", "relearning"}) {
+    EXPECT_NO_THROW(read({{"type", text(type)}}, {"audio"})) << type;
+  }
+}
+
+TEST(Method, AWindowHasEpochs) {
+  for (const char* type : {"ogm", "pmr", "agm", "opm"}) {
+    EXPECT_EQ(
+        refusal_of(
+            {{"type", text(type)}, {"starts", testing::integer(5)}, {"ends", testing::integer(4)}}),
+        "r.toml:3: method.ends: expected ends to be starts or later, got 5 to 4")
+        << type;
+    EXPECT_TRUE(
+        refusal_of({{"type", text(type)}, {"starts", testing::integer(2000)}})
+            .starts_with("r.toml:3: method.starts: expected ends to be starts or later, got 2000"))
+        << type;
+    EXPECT_NO_THROW(read(
+        {{"type", text(type)}, {"starts", testing::integer(5)}, {"ends", testing::integer(5)}}))
+        << type;
+  }
+}
+
+TEST(Method, ABaseIsJointOrDgl) {
+  for (const char* type : {"ogm", "ogm-ge", "pmr", "relearning"}) {
+    EXPECT_EQ(read({{"type", text(type)}})->route(), GradientRoute::joint()) << type;
+    EXPECT_EQ(
+        read({{"type", text(type)}, {"base", text("dgl")}, {"base_alpha", number(2)}})->route(),
+        GradientRoute::dgl(2))
+        << type;
+    EXPECT_EQ(
+        refusal_of({{"type", text(type)}, {"base", text("dlg")}}),
+        "r.toml:2: method.base: expected one of \"joint\", \"dgl\", got \"dlg\"; did you mean "
+        "\"dgl\"?");
+    EXPECT_EQ(refusal_of({{"type", text(type)}, {"base_alpha", number(2)}}),
+              "r.toml:3: method.base_alpha: expected it with base = \"dgl\" alone");
+  }
+  EXPECT_EQ(refusal_of({{"type", text("arl")}, {"base", text("dgl")}, {"gamma", number(2)}}),
+            "r.toml:3: method.gamma: expected base_alpha in its place with base = \"dgl\"");
+}
+
+TEST(Method, ThoseThatTakeNoBaseSayWhy) {
+  for (const char* type :
+       {"agm", "g-blending", "mmpareto", "mla", "mmcosine", "opm", "reconboost", "cml"}) {
+    const std::string said = refusal_of({{"type", text(type)}, {"base", text("dgl")}});
+    EXPECT_TRUE(said.starts_with(
+        "r.toml:2: method.base: expected a method that takes a base: of this one, "))
+        << type << ": " << said;
+  }
+}
+
 /// What a model that `type` trains has lost of its loss after some steps of plain gradient descent.
 double share_of_loss_left(const char* type, size_t modalities) {
   const auto shape = testing::shape_of(modalities);
@@ -104,18 +171,38 @@ double share_of_loss_left(const char* type, size_t modalities) {
     }
   };
   const double before = loss();
-  for (int64_t epoch = 1; epoch <= 60; ++epoch) {
+  const auto for_each_encoded = [&](const FeaturePass& /*pass*/, const auto& use) {
+    const torch::NoGradGuard no_grad;
+    ModalityTensors features;
+    for (size_t m = 0; m < modalities; ++m) {
+      features.push_back(model->encode(m, batch.inputs[m]));
+    }
+    use(batch, features);
+  };
+  const auto try_out = [&](const Trial& trial) {
+    std::vector<torch::Tensor> kept;
+    for (const torch::Tensor& parameter : model->parameters()) {
+      kept.push_back(parameter.detach().clone());
+    }
+    for (int64_t i = 0; i < trial.epochs; ++i) {
+      trial.backward({.model = *model, .batch = batch, .task = *testing::classification()});
+      update();
+    }
+    trial.look();
+    const torch::NoGradGuard no_grad;
+    for (size_t i = 0; i < kept.size(); ++i) {
+      model->parameters()[i].copy_(kept[i]);
+    }
+  };
+  constexpr int64_t kEpochs = 60;
+  for (int64_t epoch = 1; epoch <= kEpochs; ++epoch) {
     method->begin_epoch({.model = *model,
                          .epoch = epoch,
+                         .epochs = kEpochs,
                          .count = 1,
-                         .for_each_encoded = [&](const FeaturePass& /*pass*/, const auto& use) {
-                           const torch::NoGradGuard no_grad;
-                           ModalityTensors features;
-                           for (size_t m = 0; m < modalities; ++m) {
-                             features.push_back(model->encode(m, batch.inputs[m]));
-                           }
-                           use(batch, features);
-                         }});
+                         .task = testing::classification().get(),
+                         .for_each_encoded = for_each_encoded,
+                         .try_out = try_out});
     model->train();
     method->backward({.model = *model,
                       .batch = batch,
@@ -130,7 +217,7 @@ double share_of_loss_left(const char* type, size_t modalities) {
 TEST(Method, EveryOneLearns) {
   for (const char* type :
        {"joint", "auxiliary", "dgl", "soft-dgl", "gated-dgl", "ogm", "ogm-ge", "pmr", "agm",
-        "mmpareto", "mla", "mmcosine", "opm", "arl", "cml", "relearning"}) {
+        "g-blending", "mmpareto", "mla", "mmcosine", "opm", "arl", "cml", "relearning"}) {
     for (const size_t modalities : {2, 3}) {
       EXPECT_LT(share_of_loss_left(type, modalities), 0.8) << type << " of " << modalities;
     }
@@ -139,15 +226,11 @@ TEST(Method, EveryOneLearns) {
 
 /// Those that choose gradients at each step, at work from the first epoch.
 std::vector<Entries> choosing_methods() {
-  return {{{"type", text("gated-dgl")}},
-          {{"type", text("ogm")}},
-          {{"type", text("pmr")}},
-          {{"type", text("pmr")}, {"base", text("dgl")}},
-          {{"type", text("agm")}},
-          {{"type", text("mmpareto")}},
-          {{"type", text("opm")}, {"probability", number(1)}},
-          {{"type", text("cml")}},
-          {{"type", text("arl")}, {"starts", testing::integer(0)}}};
+  return {{{"type", text("gated-dgl")}}, {{"type", text("ogm")}},
+          {{"type", text("pmr")}},       {{"type", text("pmr")}, {"base", text("dgl")}},
+          {{"type", text("agm")}},       {{"type", text("g-blending")}},
+          {{"type", text("mmpareto")}},  {{"type", text("opm")}, {"probability", number(1)}},
+          {{"type", text("cml")}},       {{"type", text("arl")}, {"starts", testing::integer(0)}}};
 }
 
 /// Of the second of two steps, so that what a method remembers plays its part.
@@ -155,10 +238,14 @@ testing::Gradients gradients_of_second_step(const Entries& entries, MultimodalMo
                                             const Batch& batch, double scale = 1.0) {
   const auto method = read(entries, {"audio", "image"});
   method->begin_epoch(
-      {.model = model, .for_each_encoded = [&](const FeaturePass& /*pass*/, const auto& use) {
-         const torch::NoGradGuard no_grad;
-         use(batch, {model.encode(0, batch.inputs[0]), model.encode(1, batch.inputs[1])});
-       }});
+      {.model = model,
+       .task = testing::classification().get(),
+       .for_each_encoded =
+           [&](const FeaturePass& /*pass*/, const auto& use) {
+             const torch::NoGradGuard no_grad;
+             use(batch, {model.encode(0, batch.inputs[0]), model.encode(1, batch.inputs[1])});
+           },
+       .try_out = [](const Trial& trial) { trial.look(); }});
   for (int step = 0; step < 2; ++step) {
     for (torch::Tensor& parameter : model.parameters()) {
       parameter.mutable_grad() = torch::Tensor();

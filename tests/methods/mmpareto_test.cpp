@@ -15,6 +15,9 @@ TEST(MmPareto, WeightsAreThoseOfTheReferenceCode) {
   const auto of_check = MmPareto::weights(1.0, -0.5, 0.5);  // g_J = (1, 0), g_m = (-0.5, 0.5)
   EXPECT_NEAR(of_check[0], 0.4, 1e-12);
   EXPECT_NEAR(of_check[1], 0.6, 1e-12);
+  const torch::Tensor shortest = of_check[0] * torch::tensor({1.0, 0.0}, torch::kDouble) +
+                                 of_check[1] * torch::tensor({-0.5, 0.5}, torch::kDouble);
+  EXPECT_NEAR(shortest.square().sum().item<double>(), 0.1, 1e-12);
   EXPECT_EQ(MmPareto::weights(1, 0.1, 1)[0], 0.5);
   EXPECT_EQ(MmPareto::weights(0, 0, 1)[0], 0.999);
   EXPECT_NEAR(MmPareto::weights(1, 0, 0)[0], 0.001, 1e-12);

@@ -50,6 +50,21 @@ void sync_or_fail(const fs::path& path, const FileDescriptor& file, bool is_dire
   }
 }
 
+void write_or_fail(const fs::path& path, const FileDescriptor& file, const char* source,
+                   uint64_t bytes) {
+  while (bytes > 0) {
+    const ssize_t count = ::write(file.get(), source, std::min(bytes, kLargestTransfer));
+    if (count < 0 && errno == EINTR) {
+      continue;
+    }
+    if (count < 0) {
+      fail(path, "write", errno);
+    }
+    source += count;
+    bytes -= static_cast<uint64_t>(count);
+  }
+}
+
 std::string_view kind_of(mode_t mode) {
   return S_ISDIR(mode) ? "a directory" : "a device or a pipe";
 }
@@ -130,18 +145,7 @@ DurableFile::~DurableFile() {
 }
 
 void DurableFile::write(const void* data, uint64_t bytes) {
-  const auto* source = static_cast<const char*>(data);
-  while (bytes > 0) {
-    const ssize_t count = ::write(file_.get(), source, std::min(bytes, kLargestTransfer));
-    if (count < 0 && errno == EINTR) {
-      continue;
-    }
-    if (count < 0) {
-      fail(path_, "write", errno);
-    }
-    source += count;
-    bytes -= static_cast<uint64_t>(count);
-  }
+  write_or_fail(path_, file_, static_cast<const char*>(data), bytes);
 }
 
 void DurableFile::commit() {
@@ -171,6 +175,25 @@ void write_file_durably(const fs::path& path, std::string_view content) {
   DurableFile file(path);
   file.write(content.data(), content.size());
   file.commit();
+}
+
+void append_durably(const fs::path& path, std::string_view content) {
+  FileDescriptor file(
+      open_or_fail(path, O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK | O_NOCTTY, "write"));
+  write_or_fail(path, file, content.data(), content.size());
+  sync_or_fail(path, file, /*is_directory=*/false);
+  if (file.close() != 0) {
+    fail(path, "write", errno);
+  }
+  sync_path(folder_of(path));
+}
+
+void cut_durably(const fs::path& path, uint64_t bytes) {
+  const FileDescriptor file(open_or_fail(path, O_WRONLY | O_NONBLOCK | O_NOCTTY, "write"));
+  if (::ftruncate(file.get(), static_cast<off_t>(bytes)) != 0) {
+    fail(path, "write", errno);
+  }
+  sync_or_fail(path, file, /*is_directory=*/false);
 }
 
 void sync_path(const fs::path& path) {

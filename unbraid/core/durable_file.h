@@ -67,6 +67,13 @@ std::string read_whole_file(const std::filesystem::path& path, uint64_t max_byte
 
 void write_file_durably(const std::filesystem::path& path, std::string_view content);
 
+/// Adds `content` to the end of a file, which need not be there yet, and waits until it is on the
+/// disk. A failure may leave the beginning of it.
+void append_durably(const std::filesystem::path& path, std::string_view content);
+
+/// Cuts a file down to its first `bytes` bytes and waits until that is on the disk.
+void cut_durably(const std::filesystem::path& path, uint64_t bytes);
+
 /// Waits until the content of a file or the entries of a directory are on the disk.
 void sync_path(const std::filesystem::path& path);
 

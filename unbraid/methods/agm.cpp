@@ -216,6 +216,9 @@ std::shared_ptr<Method> Agm::read(Options& options, const MethodContext& context
                                             "passes double with each, got {}",
                                             kMostModalities, modalities));
   }
+  refuse_base(options,
+              "the gradients that it scales are those of the multimodal output, which "
+              "disentangled reach no encoder");
   AgmOptions read;
   read.alpha = options.number("alpha", read.alpha, {.min = 0.0});
   read.cap = options.number("cap", read.cap, {.min = 0.0});

@@ -88,6 +88,7 @@ RoutedResult Arl::backward(const TrainingStep& step) {
 
 std::shared_ptr<Method> Arl::read(Options& options, const MethodContext& context) {
   expect_classification(options, context);
+  expect_several_modalities(options, context);
   ArlOptions read;
   read.temperature = options.number("temperature", read.temperature, {.min = 0.0});
   read.starts = options.integer("starts", read.starts, {.min = 0});
@@ -97,6 +98,9 @@ std::shared_ptr<Method> Arl::read(Options& options, const MethodContext& context
     read.base =
         GradientRoute::auxiliary(options.number("gamma", 4.0, {.min = 0.0, .open_min = true}));
   } else {
+    if (options.has("gamma")) {
+      throw options.error("gamma", "expected base_alpha in its place with base = \"dgl\"");
+    }
     read.before = read.base;
   }
   return std::make_shared<Arl>(read);

@@ -27,7 +27,7 @@ struct ArlOptions {
 /// Departs from the released code, which stops before training, and which computes the weights but
 /// then leaves them at a half: `weights = "equal"` does that. `base = "dgl"` re-weights
 /// disentangled gradients, with `base_alpha` in place of gamma. Any fusion and number of
-/// modalities; a step at which fewer than two modalities have samples keeps a = 0.
+/// modalities from two; a step at which fewer than two modalities have samples keeps a = 0.
 class Arl : public Method {
  public:
   explicit Arl(ArlOptions options) : options_(std::move(options)) {}

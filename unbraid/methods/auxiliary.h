@@ -5,7 +5,8 @@
 namespace unbraid {
 
 /// L + alpha * sum_m L_m, nothing cut: joint training with the unimodal losses of the same fusion
-/// module beside it. `alpha` (default 1) is at least 0.
+/// module beside it. `alpha` is at least 0, 1 by default: the "uniform" baseline of MMPareto (Wei &
+/// Hu, ICML 2024), which has a head of its own for each modality. Any number of modalities.
 class Auxiliary : public Method {
  public:
   explicit Auxiliary(double alpha) : alpha_(alpha) {}

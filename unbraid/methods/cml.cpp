@@ -62,6 +62,10 @@ RoutedResult Cml::backward(const TrainingStep& step) {
 
 std::shared_ptr<Method> Cml::read(Options& options, const MethodContext& context) {
   expect_classification(options, context);
+  expect_several_modalities(options, context);
+  refuse_base(options,
+              "the outputs that it compares are of several modalities, from which "
+              "disentangled no encoder learns");
   const double lambda = options.number("lambda", 0.1, {.min = 0.0});
   const bool batch = options.choice("hinge", {"sample", "batch"}, "sample") == "batch";
   return std::make_shared<Cml>(lambda, batch);

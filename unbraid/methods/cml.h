@@ -15,7 +15,7 @@ namespace unbraid {
 /// conf being the largest probability of a sample. `lambda` 0.1 (BalanceBenchmark). `hinge =
 /// "batch"` takes max(0, sum_i (conf(partial_p)_i - conf(full)_i)) instead, the sum over the batch
 /// inside, as BalanceBenchmark does; the paper's hinge is the sample's. Any fusion and number of
-/// modalities; samples that have none of what is left of a coalition take no part in it.
+/// modalities from two; samples that have none of what is left of a coalition take no part in it.
 class Cml : public Method {
  public:
   Cml(double lambda, bool batch_hinge) : lambda_(lambda), batch_hinge_(batch_hinge) {}

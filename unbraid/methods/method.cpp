@@ -8,6 +8,7 @@
 #include "unbraid/methods/auxiliary.h"
 #include "unbraid/methods/cml.h"
 #include "unbraid/methods/dgl.h"
+#include "unbraid/methods/g_blending.h"
 #include "unbraid/methods/gated_dgl.h"
 #include "unbraid/methods/joint.h"
 #include "unbraid/methods/mla.h"
@@ -43,6 +44,7 @@ constexpr std::array kMethods{
     Entry{"ogm-ge", Ogm::read_ge},
     Entry{"pmr", Pmr::read},
     Entry{"agm", Agm::read},
+    Entry{"g-blending", GBlending::read},
     Entry{"mmpareto", MmPareto::read},
     Entry{"mla", Mla::read},
     Entry{"mmcosine", MmCosine::read},

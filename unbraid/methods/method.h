@@ -42,17 +42,31 @@ struct FeaturePass {
   size_t batches = 0;   // the first so many of the split, shuffled by the epoch; 0: all, in order
 };
 
+/// Epochs of training that are taken back: how a method finds out what would come of something.
+struct Trial {
+  int64_t epochs = 1;
+  /// For each batch, as Method::backward; it takes no optimizer steps of its own.
+  std::function<RoutedResult(const TrainingStep&)> backward = {};
+  /// Sees the model as it is after these epochs.
+  std::function<void()> look = {};
+};
+
 /// The start of an epoch.
 struct EpochStart {
   MultimodalModelImpl& model;
-  uint64_t seed = 0;  // of the run
-  int64_t epoch = 1;  // about to start, from 1
-  int64_t count = 1;  // of batches in an epoch
+  uint64_t seed = 0;           // of the run
+  int64_t epoch = 1;           // about to start, from 1
+  int64_t epochs = 1;          // of the run
+  int64_t count = 1;           // of batches in an epoch
+  const Task* task = nullptr;  // the trainer's is never null
   /// Calls `use` with batches and their features [B_m, …], in eval mode, without graph and without
   /// augmentation.
   std::function<void(const FeaturePass&,
                      const std::function<void(const Batch&, const ModalityTensors&)>& use)>
       for_each_encoded;
+  /// Trains from here as the run would, with a new optimizer and by the trial, lets it look, and
+  /// puts weights and running statistics back.
+  std::function<void(const Trial&)> try_out = {};
 };
 
 /// What a method is read for.

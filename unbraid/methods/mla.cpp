@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "unbraid/core/autocast.h"
+#include "unbraid/methods/modality_scores.h"
 #include "unbraid/models/fusions/shared_head.h"
 #include "unbraid/tasks/classification.h"
 
@@ -96,6 +97,7 @@ void Mla::load_state(const NamedTensors& state) {
 }
 
 std::shared_ptr<Method> Mla::read(Options& options, const MethodContext& context) {
+  refuse_base(options, "it has no multimodal loss that could be kept from an encoder");
   const bool classes = dynamic_cast<const Classification*>(context.task) != nullptr;
   return std::make_shared<Mla>(options.boolean("orthogonal", true), classes);
 }

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "unbraid/methods/modality_scores.h"
 #include "unbraid/models/fusions/cosine.h"
 
 namespace unbraid {
@@ -21,6 +22,7 @@ FusionBuilder MmCosine::fusion(const std::string& type, FusionBuilder /*fusion*/
 }
 
 std::shared_ptr<Method> MmCosine::read(Options& options, const MethodContext& /*context*/) {
+  refuse_base(options, "it is a fusion: fusion.type = \"cosine\" with the method dgl does that");
   return std::make_shared<MmCosine>(
       options.number("scale", CosineFusion::kScale, {.min = 0.0, .open_min = true}));
 }

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "unbraid/methods/modality_scores.h"
 #include "unbraid/routing/encoded_batch.h"
 #include "unbraid/routing/passes.h"
 
@@ -82,6 +83,13 @@ RoutedResult MmPareto::backward(const TrainingStep& step) {
     combine(step.model.name(m), step.model.encoder(m), of(features[m]), of(own[m]));
   }
   return result;
+}
+
+std::shared_ptr<Method> MmPareto::read(Options& options, const MethodContext& /*context*/) {
+  refuse_base(options,
+              "it combines the multimodal gradient with the unimodal one, which "
+              "disentangled is all there is");
+  return std::make_shared<MmPareto>(options.number("gamma", 1.5, {.min = 0.0, .open_min = true}));
 }
 
 void MmPareto::combine(const std::string& modality, torch::nn::Module& encoder,

@@ -32,9 +32,7 @@ class MmPareto : public Method {
   /// k_J and k_m from <g_J, g_J>, <g_J, g_m> and <g_m, g_m>.
   static std::array<double, 2> weights(double joint, double product, double own);
 
-  static std::shared_ptr<Method> read(Options& options, const MethodContext& /*context*/) {
-    return std::make_shared<MmPareto>(options.number("gamma", 1.5, {.min = 0.0, .open_min = true}));
-  }
+  static std::shared_ptr<Method> read(Options& options, const MethodContext& context);
 
  private:
   void combine(const std::string& modality, torch::nn::Module& encoder,

@@ -83,11 +83,28 @@ void expect_classification(const Options& options, const MethodContext& context)
   }
 }
 
+void expect_several_modalities(const Options& options, const MethodContext& context) {
+  if (context.modalities.size() < 2) {
+    throw options.error("type", fmt::format("expected two modalities or more for this method, "
+                                            "which weighs them against each other, got {}",
+                                            context.modalities.size()));
+  }
+}
+
 GradientRoute read_base(Options& options) {
   if (options.choice("base", {"joint", "dgl"}, "joint") == "joint") {
+    if (options.has("base_alpha")) {
+      throw options.error("base_alpha", "expected it with base = \"dgl\" alone");
+    }
     return GradientRoute::joint();
   }
   return GradientRoute::dgl(options.number("base_alpha", 4.0, {.min = 0.0, .open_min = true}));
+}
+
+void refuse_base(const Options& options, const std::string& why) {
+  if (options.has("base")) {
+    throw options.error("base", "expected a method that takes a base: of this one, " + why);
+  }
 }
 
 }  // namespace unbraid

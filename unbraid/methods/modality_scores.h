@@ -37,8 +37,15 @@ std::vector<double> true_class_probabilities(const ModalityTensors& logits,
 /// probabilities need.
 void expect_classification(const Options& options, const MethodContext& context);
 
+/// Throws RecipeError unless there are two modalities or more to weigh against each other.
+void expect_several_modalities(const Options& options, const MethodContext& context);
+
 /// The route that a method re-weights: `base` is "joint" (the default) or "dgl", the latter with
 /// `base_alpha` (default 4).
 GradientRoute read_base(Options& options);
+
+/// Throws RecipeError where a recipe gives a `base` to a method that takes none, `why` being what
+/// stands against it.
+void refuse_base(const Options& options, const std::string& why);
 
 }  // namespace unbraid

@@ -10,6 +10,7 @@ namespace {
 std::shared_ptr<Method> read_with_noise(Options& options, const MethodContext& context,
                                         bool noise) {
   expect_classification(options, context);
+  expect_several_modalities(options, context);
   OgmOptions read;
   read.alpha = options.number("alpha", read.alpha, {.min = 0.0});
   read.window = EpochWindow::read(options, read.window);

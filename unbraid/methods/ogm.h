@@ -27,7 +27,9 @@ struct OgmOptions {
 /// Departs from the released code: `parameters = "all"` of an encoder's, where the code takes those
 /// of convolutions alone ("conv"); any fusion and any number of modalities from two, where the code
 /// has concatenation and sum of two; means where it has sums, which is the same unless modalities
-/// are missing. `base = "dgl"` modulates disentangled gradients instead of joint ones.
+/// are missing; of equal scores neither is damped, where the code damps audio. The noise is the
+/// code's: the paper's has the covariance of the gradient's own noise. `base = "dgl"` modulates
+/// disentangled gradients instead of joint ones.
 class Ogm : public Method {
  public:
   explicit Ogm(const OgmOptions& options) : options_(options) {}

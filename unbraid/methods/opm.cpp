@@ -114,6 +114,10 @@ RoutedResult Opm::backward(const TrainingStep& step) {
 
 std::shared_ptr<Method> Opm::read(Options& options, const MethodContext& context) {
   expect_classification(options, context);
+  expect_several_modalities(options, context);
+  refuse_base(options,
+              "what it drops changes the multimodal output alone, from which disentangled "
+              "no encoder learns");
   OpmOptions read;
   read.rate = options.number("rate", read.rate, {.min = 0.0, .max = 1.0});
   read.alpha = options.number("alpha", read.alpha, {.min = 0.0});

@@ -25,8 +25,8 @@ struct OpmOptions {
 /// `rate` 0.4, `alpha` 0.5: BalanceBenchmark's values. Other steps are joint training.
 ///
 /// Departs from that code: a dropped feature is absent, where the code makes it zeros, which for a
-/// concatenation is the same; any fusion and number of modalities; a batch that would lose every
-/// sample is trained on as it is.
+/// concatenation is the same; any fusion and number of modalities from two; a batch that would lose
+/// every sample is trained on as it is.
 class Opm : public Method {
  public:
   explicit Opm(const OpmOptions& options) : options_(options) {}

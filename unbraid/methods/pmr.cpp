@@ -192,6 +192,7 @@ void Pmr::load_state(const NamedTensors& state) {
 
 std::shared_ptr<Method> Pmr::read(Options& options, const MethodContext& context) {
   expect_classification(options, context);
+  expect_several_modalities(options, context);
   PmrOptions read;
   read.alpha = options.number("alpha", read.alpha, {.min = 0.0});
   read.momentum = options.number("momentum", read.momentum, {.min = 0.0, .max = 1.0});

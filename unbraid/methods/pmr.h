@@ -30,9 +30,9 @@ struct PmrOptions {
 ///
 /// Tokens and maps count as their mean. Classes without a sample so far have no prototype: they are
 /// left out of the softmax, and samples of them out of score and loss; so are missing modalities.
-/// Any fusion and number of modalities; `base = "dgl"` adds to disentangled gradients instead of
-/// joint ones. The paper's entropy term for the stronger modality in early epochs is not here, nor
-/// in the released code.
+/// Any fusion and number of modalities from two; `base = "dgl"` adds to disentangled gradients
+/// instead of joint ones. The paper's entropy term for the stronger modality in early epochs is not
+/// here, nor in the released code.
 class Pmr : public Method {
  public:
   Pmr(const PmrOptions& options, std::vector<std::string> modalities, int64_t classes);

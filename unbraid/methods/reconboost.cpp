@@ -78,6 +78,7 @@ RoutedResult ReconBoost::boost(const TrainingStep& step, size_t modality, bool f
 
 std::shared_ptr<Method> ReconBoost::read(Options& options, const MethodContext& context) {
   expect_classification(options, context);
+  refuse_base(options, "its second phase is to train everything by the multimodal loss");
   ReconBoostOptions read;
   read.passes = options.integer("passes", read.passes, {.min = 1, .max = 1000000});
   read.agreement = options.number("agreement", read.agreement, {.min = 0.0, .open_min = true});

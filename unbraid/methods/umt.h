@@ -18,7 +18,8 @@ struct UmtOptions {
 ///
 /// with z_m its feature and t_m that of the encoder with the weights of a run that was trained
 /// before, such as one of the method unimodal. `scaling` (10) is BalanceMM's. A teacher is in eval
-/// mode, where BalanceMM's normalise by the batch. `base = "dgl"` adds teachers to disentangled
+/// mode, where BalanceMM's normalise by the batch, and teaches in every epoch, where they end after
+/// the 80th. `base = "dgl"` adds teachers to disentangled
 /// training.
 ///
 /// A teacher has the architecture of the encoder: it is the encoder, run with other weights.

@@ -238,6 +238,8 @@ Recipe parse_recipe(const std::string& text, const std::string& name,
     read_train(options, recipe);
     return 0;
   });
+  recipe.settings.tensorboard = read_section(
+      root, "log", [](Options& options) { return options.boolean("tensorboard", false); });
   root.finish();
   recipe.resolved = write_toml(root.resolved());
   recipe.all_modalities = std::erase_if(recipe.modalities, [&](const ModalityRecipe& modality) {

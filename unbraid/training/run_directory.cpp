@@ -122,8 +122,12 @@ void RunDirectory::check_free(const fs::path& path) {
   if (is_there(path / "checkpoints")) {
     return;  // of a run that ended before its first checkpoint
   }
-  for (const char* name :
-       {"recipe.toml", "inputs.json", "metrics.jsonl", "summary.json", "log.txt"}) {
+  std::vector<std::string> names{"recipe.toml", "inputs.json", "metrics.jsonl", "summary.json",
+                                 "log.txt"};
+  if (const fs::path events = EventFile::find(path); !events.empty()) {
+    names.push_back(events.filename().string());
+  }
+  for (const std::string& name : names) {
     if (is_there(path / name)) {
       throw Error(ExitCode::kUsage,
                   fmt::format("{}: expected a new or empty folder, found a {} that belongs to no "
@@ -202,6 +206,20 @@ void RunDirectory::append(const std::string& file, const std::string& line) cons
 void RunDirectory::append_metrics(const json& record) {
   append("metrics.jsonl", record.dump());
   sync_path(path_ / "metrics.jsonl");
+  if (events_) {
+    events_->append(record);
+  }
+}
+
+void RunDirectory::keep_events() {
+  std::istringstream text(read_whole_file(path_ / "metrics.jsonl", kMaxTextBytes));
+  std::vector<json> lines;
+  for (std::string line; std::getline(text, line);) {
+    if (json record = json::parse(line, nullptr, false); record.is_object()) {
+      lines.push_back(std::move(record));
+    }
+  }
+  events_.emplace(path_, lines);
 }
 
 void RunDirectory::forget_metrics_after(int64_t epoch) {

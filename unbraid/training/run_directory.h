@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,7 @@
 #include "unbraid/core/durable_file.h"
 #include "unbraid/core/safetensors.h"
 #include "unbraid/core/torch.h"
+#include "unbraid/training/event_file.h"
 #include "unbraid/training/optimizer.h"
 #include "unbraid/training/weight_average.h"
 
@@ -25,8 +27,8 @@ struct RunState {
 };
 
 /// The folder of one run: recipe.toml, inputs.json, metrics.jsonl, summary.json, log.txt and
-/// checkpoints/last and checkpoints/best, each checkpoint replaced as a whole. Every failure is a
-/// StorageError naming the file.
+/// checkpoints/last and checkpoints/best, each checkpoint replaced as a whole, and if asked for an
+/// event file. Every failure is a StorageError naming the file.
 class RunDirectory {
  public:
   /// Starts a run in a new folder, or in one where no checkpoint was saved yet; `recipe` is kept as
@@ -68,6 +70,8 @@ class RunDirectory {
   void append_metrics(const nlohmann::json& record);
   /// Drops the lines of metrics.jsonl from epochs after `epoch`: they will be run again.
   void forget_metrics_after(int64_t epoch);
+  /// From now on there is an event file for TensorBoard with what metrics.jsonl has.
+  void keep_events();
   void write_summary(const nlohmann::json& summary);
   /// The content of quarantine.csv, empty when there is none.
   [[nodiscard]] std::string quarantine() const;
@@ -85,6 +89,7 @@ class RunDirectory {
 
   std::filesystem::path path_;
   std::string recipe_;
+  std::optional<EventFile> events_;
 };
 
 }  // namespace unbraid

@@ -16,6 +16,7 @@
 #include "unbraid/data/loader.h"
 #include "unbraid/training/freezing.h"
 #include "unbraid/training/quarantine.h"
+#include "unbraid/training/trial.h"
 #include "unbraid/training/weight_average.h"
 
 namespace unbraid {
@@ -154,6 +155,9 @@ class Training {
     } else {
       save("last");
     }
+    if (settings_.tensorboard) {
+      directory_.keep_events();
+    }
     try {
       while (state_.epoch < settings_.epochs) {
         run_epoch();
@@ -247,12 +251,16 @@ class Training {
         {.model = model_,
          .seed = settings_.seed,
          .epoch = state_.epoch + 1,
+         .epochs = settings_.epochs,
          .count = static_cast<int64_t>(loader_.batches()),
-         .for_each_encoded = [this](const FeaturePass& pass, const auto& use) {
-           for_each_encoded(
-               model_, pass.of_val ? parts_.val : parts_.train, settings_, use, {},
-               {.most = pass.batches, .shuffled_by = static_cast<uint64_t>(state_.epoch)});
-         }});
+         .task = parts_.task.get(),
+         .for_each_encoded =
+             [this](const FeaturePass& pass, const auto& use) {
+               for_each_encoded(
+                   model_, pass.of_val ? parts_.val : parts_.train, settings_, use, {},
+                   {.most = pass.batches, .shuffled_by = static_cast<uint64_t>(state_.epoch)});
+             },
+         .try_out = [this](const Trial& trial) { run_trial(parts_, settings_, state_, trial); }});
   }
 
   void train_epoch(EpochMeans& means) {
