@@ -38,6 +38,7 @@ struct ComparisonRow {
   size_t wins = 0;      // seeds at which it is better than the reference
   std::map<std::string, Estimate> alone;  // of each modality inside the model
   std::map<std::string, Estimate> gap;    // trained alone minus inside the fused model, by seed
+  std::map<std::string, Estimate> alone_difference;  // of `alone` to the reference, as `difference`
   double seconds = 0;                     // means
   double peak_rss_mb = 0;
 };
@@ -45,9 +46,11 @@ struct ComparisonRow {
 /// Methods side by side.
 struct Comparison {
   std::string metric;
+  bool smaller_is_better = false;
   std::string reference;      // "joint", or "" where that is not among the methods
   std::string second_metric;  // "macro_f1", or "" without one
   std::vector<std::string> modalities;
+  std::map<std::string, std::string> trained_alone;  // as given to compare
   std::vector<ComparisonRow> rows;  // in the order of their first results
 };
 
