@@ -25,11 +25,11 @@ struct ReportArguments {
 void run(const ReportArguments& arguments) {
   constexpr std::string_view kStart = "<!DOCTYPE html>\n<!-- Unbraid report -->";
   refuse_to_replace(arguments.out, std::string(kStart), "a report of Unbraid");
-  const RunSelection selection =
-      select_runs({arguments.runs.begin(), arguments.runs.end()});
+  const RunSelection selection = select_runs({arguments.runs.begin(), arguments.runs.end()});
   const std::string data = as_script(report_data(selection));
   DurableFile file(arguments.out);
-  for (const std::string_view part : {kReportPageBefore, std::string_view(data), kReportPageAfter}) {
+  for (const std::string_view part :
+       {kReportPageBefore, std::string_view(data), kReportPageAfter}) {
     file.write(part.data(), part.size());
   }
   file.commit();
@@ -51,10 +51,9 @@ void run(const ReportArguments& /*arguments*/) {
 
 void add_report(CLI::App& app) {
   auto arguments = std::make_shared<ReportArguments>();
-  CLI::App* command = app.add_subcommand(
-      "report", "Write what runs found as one HTML page that needs no network");
-  command
-      ->add_option("RUN", arguments->runs, "Folders of finished runs, or of comparisons")
+  CLI::App* command =
+      app.add_subcommand("report", "Write what runs found as one HTML page that needs no network");
+  command->add_option("RUN", arguments->runs, "Folders of finished runs, or of comparisons")
       ->required()
       ->check(not_empty);
   command->add_option("-o,--out", arguments->out, "The HTML file to write")

@@ -38,18 +38,18 @@ class Report : public ::testing::Test {
           epoch, 1.0 / epoch, fused / 3 * epoch, audio);
     }
     write_text(run / "metrics.jsonl", lines);
-    const json summary{{"seed", seed},
-                       {"best_by", "accuracy"},
-                       {"best_is", "largest"},
-                       {"best_val", fused},
-                       {"best_epoch", 2},
-                       {"peak_rss_mb", 100},
-                       {"data_hash", "abc"},
-                       {"accuracy", fused},
-                       {"accuracy_alone", {{"audio", audio}}},
-                       {"machine", {{"cores", 2}}},
-                       {"confusion",
-                        {{"fused", {{3, 1}, {0, 4}}}, {"alone", {{"audio", {{2, 2}, {1, 3}}}}}}}};
+    const json summary{
+        {"seed", seed},
+        {"best_by", "accuracy"},
+        {"best_is", "largest"},
+        {"best_val", fused},
+        {"best_epoch", 2},
+        {"peak_rss_mb", 100},
+        {"data_hash", "abc"},
+        {"accuracy", fused},
+        {"accuracy_alone", {{"audio", audio}}},
+        {"machine", {{"cores", 2}}},
+        {"confusion", {{"fused", {{3, 1}, {0, 4}}}, {"alone", {{"audio", {{2, 2}, {1, 3}}}}}}}};
     write_text(run / "summary.json", summary.dump());
   }
 
@@ -184,8 +184,9 @@ TEST_F(Report, NamesRunsThatAreMissing) {
   EXPECT_EQ(data()["missing"],
             json({{{"label", "dgl"}, {"seed", 1}, {"reason", "not finished"}},
                   {{"label", "joint"}, {"seed", 1}, {"reason", "no finished run"}}}));
-  EXPECT_NE(error_of([&] { select_runs({folder_ / "dgl-seed1"}); }).find("dgl-seed1: expected a fin"),
-            std::string::npos);
+  EXPECT_NE(
+      error_of([&] { select_runs({folder_ / "dgl-seed1"}); }).find("dgl-seed1: expected a fin"),
+      std::string::npos);
 }
 
 TEST_F(Report, TellsVariantsOfOneMethodApart) {
@@ -194,8 +195,9 @@ TEST_F(Report, TellsVariantsOfOneMethodApart) {
   const RunSelection selection = select_runs({folder_ / "a", folder_ / "b"});
   EXPECT_EQ(selection.runs[0].result.label, "dgl, method.alpha = 1.0");
   EXPECT_EQ(selection.runs[1].result.label, "dgl, method.alpha = 4.0");
-  EXPECT_NE(error_of([&] { select_runs({folder_ / "a", folder_ / "a"}); })
-                .find("a: is dgl, seed 0, of which there is one"),
+  EXPECT_NE(error_of([&] {
+              select_runs({folder_ / "a", folder_ / "a"});
+            }).find("a: is dgl, seed 0, of which there is one"),
             std::string::npos);
 }
 
@@ -223,8 +225,9 @@ TEST_F(Report, RefusesWhatIsNoRun) {
   expect("dgl-seed0/metrics.jsonl:2: expected the JSON object of an epoch");
   std::filesystem::remove(folder_ / "dgl-seed0" / "metrics.jsonl");
   expect("dgl-seed0/metrics.jsonl");
-  EXPECT_NE(error_of([&] { select_runs({folder_ / "nothing"}); }).find("expected the folder of a run"),
-            std::string::npos);
+  EXPECT_NE(
+      error_of([&] { select_runs({folder_ / "nothing"}); }).find("expected the folder of a run"),
+      std::string::npos);
   std::filesystem::create_directories(folder_ / "empty");
   EXPECT_NE(error_of([&] { select_runs({folder_ / "empty"}); }).find("found none"),
             std::string::npos);

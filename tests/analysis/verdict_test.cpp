@@ -1,5 +1,6 @@
 #include "unbraid/analysis/verdict.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include <gtest/gtest.h>
@@ -107,11 +108,13 @@ TEST(Verdict, ErrorsAreBetterWhenSmaller) {
   made.smaller_is_better = true;
   const auto statements = verdict(made);  // an error that is larger alone than inside the model
   EXPECT_EQ(statements[0].kind, Kind::kGain);
-  EXPECT_TRUE(statements[0].text.starts_with("audio gains 0.091 ± 0.012 of mae from being trained "
-                                             "together in joint (0.621 inside"))
+  EXPECT_TRUE(
+      statements[0].text.starts_with("audio gains 0.091 ± 0.012 of mae from being trained "
+                                     "together in joint (0.621 inside"))
       << statements[0].text;
-  EXPECT_EQ(statements[1].text, "dgl is worse than joint by 0.052 ± 0.006 of mae (0.762 against "
-                                "0.71).");
+  EXPECT_EQ(statements[1].text,
+            "dgl is worse than joint by 0.052 ± 0.006 of mae (0.762 against "
+            "0.71).");
 }
 
 TEST(Verdict, WithoutAReferenceEachMethodHasItsGaps) {
@@ -122,8 +125,10 @@ TEST(Verdict, WithoutAReferenceEachMethodHasItsGaps) {
     row.alone_difference.clear();
   }
   const auto statements = verdict(made);
-  EXPECT_TRUE(statements[0].text.starts_with("audio is under-optimised by 9.1 ± 1.2 points in joint"));
-  EXPECT_TRUE(statements[1].text.starts_with("audio is under-optimised by 9.1 ± 1.2 points in dgl"));
+  EXPECT_TRUE(
+      statements[0].text.starts_with("audio is under-optimised by 9.1 ± 1.2 points in joint"));
+  EXPECT_TRUE(
+      statements[1].text.starts_with("audio is under-optimised by 9.1 ± 1.2 points in dgl"));
 }
 
 TEST(Verdict, NamesNoMoreThanFour) {
@@ -132,8 +137,13 @@ TEST(Verdict, NamesNoMoreThanFour) {
     made.rows.push_back(made.rows[3]);
     made.rows.back().label = label;
   }
-  EXPECT_NE(verdict(made)[0].text.find("c 8.4 ± 1.0 and 2 more."), std::string::npos)
+  EXPECT_NE(verdict(made)[0].text.find("c 8.4 ± 1.0 and 2 others less."), std::string::npos)
       << verdict(made)[0].text;
+  const auto statements = verdict(made);
+  EXPECT_EQ(std::count_if(statements.begin(), statements.end(),
+                          [](const Statement& one) { return one.kind == Kind::kGain; }),
+            5);
+  EXPECT_EQ(statements[5].text, "2 others are better than joint by less.");
 }
 
 }  // namespace

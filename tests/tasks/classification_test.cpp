@@ -79,9 +79,8 @@ TEST(ClassificationMetrics, AreThoseComputedByHand) {
   EXPECT_TRUE(
       torch::equal(metrics.confusion_matrix(),
                    torch::tensor({{1, 1, 0, 0}, {0, 2, 0, 0}, {1, 0, 0, 0}, {0, 0, 0, 0}})));
-  EXPECT_EQ(metrics.confusion(),
-            (std::vector<std::vector<int64_t>>{
-                {1, 1, 0, 0}, {0, 2, 0, 0}, {1, 0, 0, 0}, {0, 0, 0, 0}}));
+  EXPECT_EQ(metrics.confusion(), (std::vector<std::vector<int64_t>>{
+                                     {1, 1, 0, 0}, {0, 2, 0, 0}, {1, 0, 0, 0}, {0, 0, 0, 0}}));
   EXPECT_NE(metrics.details().find("     1     1     0     0\n"), std::string::npos);
 }
 

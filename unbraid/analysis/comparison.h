@@ -39,7 +39,7 @@ struct ComparisonRow {
   std::map<std::string, Estimate> alone;  // of each modality inside the model
   std::map<std::string, Estimate> gap;    // trained alone minus inside the fused model, by seed
   std::map<std::string, Estimate> alone_difference;  // of `alone` to the reference, as `difference`
-  double seconds = 0;                     // means
+  double seconds = 0;                                // means
   double peak_rss_mb = 0;
 };
 
@@ -51,7 +51,7 @@ struct Comparison {
   std::string second_metric;  // "macro_f1", or "" without one
   std::vector<std::string> modalities;
   std::map<std::string, std::string> trained_alone;  // as given to compare
-  std::vector<ComparisonRow> rows;  // in the order of their first results
+  std::vector<ComparisonRow> rows;                   // in the order of their first results
 };
 
 /// `trained_alone[m]` is the label of the runs that train modality m alone. Throws DataError when

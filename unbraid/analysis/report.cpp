@@ -90,8 +90,7 @@ void add_matrix(json& sum, const json& more) {
   }
   for (size_t row = 0; row < sum.size(); ++row) {
     for (size_t column = 0; column < sum.size(); ++column) {
-      sum[row][column] =
-          sum[row].at(column).get<int64_t>() + more[row].at(column).get<int64_t>();
+      sum[row][column] = sum[row].at(column).get<int64_t>() + more[row].at(column).get<int64_t>();
     }
   }
 }
@@ -331,9 +330,9 @@ json report_data(const RunSelection& selection) {
     data["methods"].push_back(method_of(groups[i], comparison.rows[i], cells_left));
   }
   for (const MissingRun& run : selection.missing) {
-    data["missing"].push_back(
-        {{"label", run.label}, {"seed", run.seed < 0 ? json() : json(run.seed)},
-         {"reason", run.reason}});
+    data["missing"].push_back({{"label", run.label},
+                               {"seed", run.seed < 0 ? json() : json(run.seed)},
+                               {"reason", run.reason}});
   }
   return data;
 }

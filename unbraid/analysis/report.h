@@ -8,10 +8,10 @@
 
 namespace unbraid {
 
-/// What the page of a report shows, as web/src reads it: the verdict, the comparison, curves over the
-/// epochs (the mean over the seeds, the smallest and the largest, and while there are few each run),
-/// confusion matrices summed over the seeds, cost, settings. Numbers have 5 digits and curves at
-/// most 100 points, so that hundreds of runs stay a few MB. Throws DataError as `compare`.
+/// What the page of a report shows, as web/src reads it: the verdict, the comparison, curves over
+/// the epochs (the mean over the seeds, the smallest and the largest, and while there are few each
+/// run), confusion matrices summed over the seeds, cost, settings. Numbers have 5 digits and curves
+/// at most 100 points, so that hundreds of runs stay a few MB. Throws DataError as `compare`.
 nlohmann::json report_data(const RunSelection& selection);
 
 /// `data` as text that an HTML page may hold in a <script> of type application/json: no "<", ">" or

@@ -59,7 +59,7 @@ json rounded(double value) {
 }
 
 json curves_of(const std::vector<RunGroup>& groups,
-               std::map<std::string, PartValues> RunRecord::* kind, const std::string& quantity,
+               std::map<std::string, PartValues> RunRecord::*kind, const std::string& quantity,
                const std::vector<int64_t>& epochs, bool each_run) {
   std::map<std::string, json> parts;
   for (size_t method = 0; method < groups.size(); ++method) {
@@ -89,7 +89,7 @@ json curves_of(const std::vector<RunGroup>& groups,
 }
 
 std::vector<std::string> quantities_of(const std::vector<RunGroup>& groups,
-                                       std::map<std::string, PartValues> RunRecord::* kind) {
+                                       std::map<std::string, PartValues> RunRecord::*kind) {
   std::set<std::string> names;
   for (const RunGroup& group : groups) {
     for (const RunRecord* run : group.runs) {
@@ -102,7 +102,7 @@ std::vector<std::string> quantities_of(const std::vector<RunGroup>& groups,
 }
 
 std::vector<int64_t> epochs_of(const std::vector<RunGroup>& groups,
-                               std::map<std::string, PartValues> RunRecord::* kind, size_t most) {
+                               std::map<std::string, PartValues> RunRecord::*kind, size_t most) {
   std::set<int64_t> all;
   for (const RunGroup& group : groups) {
     for (const RunRecord* run : group.runs) {

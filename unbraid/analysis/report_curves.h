@@ -20,20 +20,20 @@ struct RunGroup {
   std::vector<const RunRecord*> runs;
 };
 
-/// A quantity of every group over the epochs: {"parts": [{"name", "series": [{"method": index of the
-/// group, "mean", "low", "high" (of several runs), "runs" (where asked for)}]}]}, each a list by
-/// `epochs`. The fused output of a modality that was trained alone is left out.
+/// A quantity of every group over the epochs: {"parts": [{"name", "series": [{"method": index of
+/// the group, "mean", "low", "high" (of several runs), "runs" (where asked for)}]}]}, each a list
+/// by `epochs`. The fused output of a modality that was trained alone is left out.
 nlohmann::json curves_of(const std::vector<RunGroup>& groups,
-                         std::map<std::string, PartValues> RunRecord::* kind,
+                         std::map<std::string, PartValues> RunRecord::*kind,
                          const std::string& quantity, const std::vector<int64_t>& epochs,
                          bool each_run);
 
 /// The names of the quantities that the runs have.
 std::vector<std::string> quantities_of(const std::vector<RunGroup>& groups,
-                                       std::map<std::string, PartValues> RunRecord::* kind);
+                                       std::map<std::string, PartValues> RunRecord::*kind);
 
 /// The epochs at which runs have values, at most `most` of them, the last among them.
 std::vector<int64_t> epochs_of(const std::vector<RunGroup>& groups,
-                               std::map<std::string, PartValues> RunRecord::* kind, size_t most);
+                               std::map<std::string, PartValues> RunRecord::*kind, size_t most);
 
 }  // namespace unbraid

@@ -22,7 +22,7 @@ using PartValues = std::map<std::string, EpochValues>;
 /// All that a finished run left in its folder, weights aside.
 struct RunRecord {
   std::filesystem::path folder;
-  RunResult result;        // labelled by method; "audio alone" where that modality was trained alone
+  RunResult result;  // labelled by method; "audio alone" where that modality was trained alone
   std::string trained_alone;  // the modality; "" for a fused model
   nlohmann::json summary;
   std::string recipe;                                         // as TOML

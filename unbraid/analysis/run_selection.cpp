@@ -64,8 +64,8 @@ std::string best_on_val(const std::vector<RunRecord>& runs, const std::string& m
       smaller = run.result.smaller_is_better;
     }
   }
-  const auto best = std::max_element(
-      values.begin(), values.end(), [&](const auto& left, const auto& right) {
+  const auto best =
+      std::max_element(values.begin(), values.end(), [&](const auto& left, const auto& right) {
         const double difference = estimate(left.second).mean - estimate(right.second).mean;
         return smaller ? difference > 0 : difference < 0;
       });
@@ -136,11 +136,10 @@ RunSelection select_runs(const std::vector<fs::path>& folders) {
   }
   for (const auto& [label, present] : seeds_by_label) {
     for (const int64_t seed : seeds) {
-      const bool known =
-          std::any_of(selection.missing.begin(), selection.missing.end(),
-                      [&, &label = label](const MissingRun& run) {
-                        return run.label == label && run.seed == seed;
-                      });
+      const bool known = std::any_of(selection.missing.begin(), selection.missing.end(),
+                                     [&, &label = label](const MissingRun& run) {
+                                       return run.label == label && run.seed == seed;
+                                     });
       if (!present.contains(seed) && !known) {
         selection.missing.push_back({label, seed, "no finished run"});
       }

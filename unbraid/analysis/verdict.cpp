@@ -34,7 +34,9 @@ class Words {
     return share_ ? fmt::format("{:.1f} %", 100 * estimate.mean)
                   : fmt::format("{:.4g}", estimate.mean);
   }
-  [[nodiscard]] bool better(const Estimate& difference) const { return sign_ * difference.mean > 0; }
+  [[nodiscard]] bool better(const Estimate& difference) const {
+    return sign_ * difference.mean > 0;
+  }
 
  private:
   [[nodiscard]] std::string plus_minus(double value, double half) const {
@@ -56,7 +58,8 @@ struct Named {
 };
 
 /// "dgl 8.4 ± 1.0 and auxiliary 7.1 ± 0.9", the largest first.
-std::string listed(std::vector<Named> entries, const std::function<std::string(const Named&)>& say) {
+std::string listed(std::vector<Named> entries,
+                   const std::function<std::string(const Named&)>& say) {
   std::stable_sort(entries.begin(), entries.end(), [](const Named& left, const Named& right) {
     return std::abs(left.estimate.mean) > std::abs(right.estimate.mean);
   });
@@ -65,7 +68,7 @@ std::string listed(std::vector<Named> entries, const std::function<std::string(c
     parts.push_back(say(entries[i]));
   }
   if (entries.size() > kMostNamed) {
-    parts.push_back(fmt::format("{} more", entries.size() - kMostNamed));
+    parts.push_back(fmt::format("{} others less", entries.size() - kMostNamed));
   }
   const std::string last = parts.back();
   parts.pop_back();
@@ -85,9 +88,8 @@ class Verdict {
         }
       }
     }
-    std::stable_sort(losses.begin(), losses.end(), [](const auto& left, const auto& right) {
-      return left.first > right.first;
-    });
+    std::stable_sort(losses.begin(), losses.end(),
+                     [](const auto& left, const auto& right) { return left.first > right.first; });
     std::vector<Statement> all;
     for (auto& [size, statement] : losses) {
       all.push_back(std::move(statement));
@@ -143,12 +145,11 @@ class Verdict {
                                     modality, words_.size(gap), words_.unit(), row.label, values)});
       return;
     }
-    losses.emplace_back(
-        std::abs(gap.mean),
-        Statement{Statement::Kind::kLoss,
-                  fmt::format("{} is under-optimised by {} {} in {} ({}){}.", modality,
-                              words_.size(gap), words_.unit(), row.label, values,
-                              recovered(modality))});
+    losses.emplace_back(std::abs(gap.mean),
+                        Statement{Statement::Kind::kLoss,
+                                  fmt::format("{} is under-optimised by {} {} in {} ({}){}.",
+                                              modality, words_.size(gap), words_.unit(), row.label,
+                                              values, recovered(modality))});
   }
 
   /// "; dgl recovers 8.4 ± 1.0", by the methods that are compared with the reference.
@@ -164,17 +165,17 @@ class Verdict {
     std::string text;
     if (!more.empty()) {
       text += "; " + listed(more, [&, first = true](const Named& one) mutable {
-        const std::string verb = first ? " recovers " : " ";
-        first = false;
-        return one.name + verb + words_.size(one.estimate);
-      });
+                const std::string verb = first ? " recovers " : " ";
+                first = false;
+                return one.name + verb + words_.size(one.estimate);
+              });
     }
     if (!less.empty()) {
       text += "; " + listed(less, [&, first = true](const Named& one) mutable {
-        const std::string verb = first ? " loses another " : " ";
-        first = false;
-        return one.name + verb + words_.size(one.estimate);
-      });
+                const std::string verb = first ? " loses another " : " ";
+                first = false;
+                return one.name + verb + words_.size(one.estimate);
+              });
     }
     return text;
   }
@@ -206,15 +207,21 @@ class Verdict {
       return std::abs(left.first->difference.mean) > std::abs(right.first->difference.mean);
     });
     for (const bool good : {true, false}) {
+      const Statement::Kind kind = good ? Statement::Kind::kGain : Statement::Kind::kLoss;
+      const char* than = good ? "better" : "worse";
+      size_t count = 0;
       for (const auto& [row, better] : told) {
-        if (better == good) {
-          all.push_back({good ? Statement::Kind::kGain : Statement::Kind::kLoss,
-                         fmt::format("{} is {} than {} by {} {} ({} against {}).", row->label,
-                                     good ? "better" : "worse", comparison_.reference,
-                                     words_.size(row->difference), words_.unit(),
-                                     words_.value(row->fused),
-                                     words_.value(row_of(comparison_.reference).fused))});
+        if (better == good && ++count <= kMostNamed) {
+          all.push_back(
+              {kind, fmt::format("{} is {} than {} by {} {} ({} against {}).", row->label, than,
+                                 comparison_.reference, words_.size(row->difference), words_.unit(),
+                                 words_.value(row->fused),
+                                 words_.value(row_of(comparison_.reference).fused))});
         }
+      }
+      if (count > kMostNamed) {
+        all.push_back({kind, fmt::format("{} others are {} than {} by less.", count - kMostNamed,
+                                         than, comparison_.reference)});
       }
     }
     if (!open.empty()) {

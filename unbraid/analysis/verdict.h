@@ -10,8 +10,8 @@ namespace unbraid {
 /// One sentence of a verdict.
 struct Statement {
   enum class Kind {
-    kLoss,     // a modality is worse inside a fused model than alone, or a method than the reference
-    kGain,     // the other way round
+    kLoss,  // a modality is worse inside a fused model than alone, or a method than the reference
+    kGain,  // the other way round
     kSilence,  // what the intervals do not allow to be said
   };
   Kind kind = Kind::kSilence;

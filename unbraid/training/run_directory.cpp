@@ -56,9 +56,9 @@ json to_json(const RunState& state, const std::string& recipe) {
 
 /// As dump(2), but a list of numbers is one line.
 std::string readable(const json& value, const std::string& indent = "") {
-  const bool list = value.is_array() && std::any_of(value.begin(), value.end(), [](const json& item) {
-                      return item.is_structured();
-                    });
+  const bool list =
+      value.is_array() && std::any_of(value.begin(), value.end(),
+                                      [](const json& item) { return item.is_structured(); });
   if (value.empty() || (!value.is_object() && !list)) {
     return value.dump();
   }
