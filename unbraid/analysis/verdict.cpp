@@ -41,7 +41,7 @@ class Words {
  private:
   [[nodiscard]] std::string plus_minus(double value, double half) const {
     if (share_) {
-      const int digits = half < 0.001 ? 2 : 1;
+      const int digits = half > 0 && half < 0.001 ? 2 : 1;
       return fmt::format("{:.{}f} ± {:.{}f}", 100 * value, digits, 100 * half, digits);
     }
     return fmt::format("{:.4g} ± {:.2g}", value, half);

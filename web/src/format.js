@@ -17,7 +17,7 @@ function minus(text) {
 function estimateText(estimate, share, { signed = false, digits = null } = {}) {
   if (!estimate) return kNone;
   const [mean, half] = estimate;
-  const places = digits ?? (share ? (half !== null && half < 0.001 ? 2 : 1) : null);
+  const places = digits ?? (share ? (half > 0 && half < 0.001 ? 2 : 1) : null);
   const show = (number) => {
     const scaled = share ? 100 * number : number;
     return places === null ? value(number, false) : scaled.toFixed(places);
@@ -34,9 +34,9 @@ function standing(difference, smallerIsBetter) {
   return (difference[0] > 0) !== smallerIsBetter ? "better" : "worse";
 }
 
-/** Numbers stay in one line with what belongs to them. */
+/** Numbers stay in one line with what belongs to them, and have a proper minus. */
 function unbroken(text) {
-  return text.replace(/ (?=[%\u00b1])|(?<=\u00b1) /g, "\u00a0");
+  return text.replace(/ (?=[%\u00b1])|(?<=\u00b1) /g, "\u00a0").replace(/ -(?=\d)/g, " \u2212");
 }
 
 function listed(names) {

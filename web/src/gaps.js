@@ -23,16 +23,10 @@ function gapRows(report, modality, alone, methods, scale) {
       el("td", { class: "picture" }, scale.track(guide(), gapBar(scale, inside, alone, kind),
         scale.whisker(inside, "--ink"), scale.dot(inside, "--ink"))),
       el("td", { class: "number" }, estimateText(inside, share)),
-      el("td", { class: `number gap ${kind}` }, gap === null ? kNone : gapText(gap, report))));
+      el("td", { class: `number gap ${kind}` },
+        estimateText(gap, share, { signed: true }))));
   }
   return rows;
-}
-
-/** Minus is a loss, whichever way the metric goes. */
-function gapText(gap, report) {
-  const lost = (gap[0] > 0) !== report.metric.smaller_is_better;
-  const size = estimateText([Math.abs(gap[0]), gap[1], gap[2]], report.metric.share);
-  return el("span", {}, lost ? "\u2212" : "+", size);
 }
 
 function gapsSection(report) {
@@ -56,7 +50,7 @@ function gapsSection(report) {
     el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "Trained by"),
       el("td", { class: "picture" }, scale.axis()),
       el("th", { scope: "col", class: "number" }, report.metric.name),
-      el("th", { scope: "col", class: "number" }, "against alone"))),
+      el("th", { scope: "col", class: "number" }, "gap"))),
     modalities.map((modality) => el("tbody", {},
       el("tr", { class: "group" }, el("th", { scope: "rowgroup", colspan: 4 }, modality)),
       gapRows(report, modality, alone[modality], fused, scale))));
@@ -64,7 +58,8 @@ function gapsSection(report) {
     scrolling(table, "Gaps of the modalities"), el("p", { class: "note" },
       `On test, ${report.metric.name} of each modality alone${unit}: how well it does inside the ` +
       "fused model beside how well it does when nothing else is trained with it. The bar is what " +
-      "it loses. Means over the seeds with 95\u202f% intervals; gaps are paired by seed."));
+      "it loses. Means over the seeds with 95\u202f% intervals; a gap is trained alone minus inside, " +
+      "paired by seed."));
 }
 
 function gapsKey() {

@@ -40,8 +40,8 @@ class Scale {
     low = Math.max(low - span, Math.min(...estimates.map(([mean, half]) => mean - (half ?? 0))));
     high = Math.min(high + span, Math.max(...estimates.map(([mean, half]) => mean + (half ?? 0))));
     const pad = 0.06 * Math.max(high - low, span);
-    this.low = share && low >= 0 ? Math.max(0, low - pad) : low - pad;
-    this.high = share && high <= 1 ? Math.min(1, high + pad) : high + pad;
+    this.low = share ? Math.max(0, low - pad) : low - pad;
+    this.high = share ? Math.min(1, high + pad) : high + pad;
     this.share = share;
   }
 
