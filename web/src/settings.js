@@ -9,17 +9,17 @@ function settingsSection(report) {
       [{ name: "Key" }, ...report.methods.map((method) => ({ name: method.label }))], rows,
       { class: "dense" }));
   }
-  parts.push(el("h3", {}, "Resolved recipes"),
+  parts.push(el("div", { class: "screen" }, el("h3", {}, "Resolved recipes"),
     el("p", { class: "note" }, "Of the first seed of each method, every default written out."),
-    ...report.methods.map((method) => el("details", {}, el("summary", {}, method.label),
-      el("pre", { tabindex: 0 }, method.recipe))));
+    report.methods.map((method) => el("details", {}, el("summary", {}, method.label),
+      el("pre", { tabindex: 0 }, method.recipe)))));
   parts.push(el("h3", {}, "Data and machines"), el("dl", {},
     el("dt", {}, "Data"), el("dd", {}, `${report.data.name} (hash of the manifest `,
       el("code", {}, report.data.hash), ")"),
     report.machines.flatMap(({ machine, versions, runs }) => [el("dt", {}, plural(runs, "run")),
       el("dd", {}, machineText(machine, versions))])));
-  parts.push(el("h3", {}, "Runs"), lazyDetails(`All ${plural(report.runs.length, "run")}`,
-    () => runsTable(report)));
+  parts.push(el("div", { class: "screen" }, el("h3", {}, "Runs"),
+    lazyDetails(`All ${plural(report.runs.length, "run")}`, () => runsTable(report))));
   section("settings", "What was run", ...parts);
 }
 
