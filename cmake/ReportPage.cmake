@@ -18,7 +18,7 @@ function(unbraid_npm_install folder source)
   add_custom_command(OUTPUT "${folder}/installed"
     COMMAND ${CMAKE_COMMAND} -E copy "${source}/package.json" "${source}/package-lock.json" .
     COMMAND "${UNBRAID_NPM}" ci --ignore-scripts --no-audit --no-fund --fetch-retries=5
-      --loglevel=error >npm.log
+      --loglevel=error
     COMMAND ${CMAKE_COMMAND} -E touch installed
     WORKING_DIRECTORY "${folder}"
     DEPENDS "${source}/package.json" "${source}/package-lock.json"

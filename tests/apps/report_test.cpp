@@ -53,9 +53,10 @@ TEST_F(ReportCommand, MakesOnePageOfRuns) {
   EXPECT_EQ(samples, 12);
   EXPECT_EQ(report["methods"][2]["confusion"]["alone"].size(), 2);
   // A list of numbers is one line of the summary.
-  EXPECT_NE(read_text(folder_ / "run/summary.json").find("      [\n        [4,0,0],\n"),
-            std::string::npos)
-      << read_text(folder_ / "run/summary.json");
+  const std::string summary = read_text(folder_ / "run/summary.json");
+  EXPECT_NE(summary.find("    \"fused\": [\n      ["), std::string::npos) << summary;
+  EXPECT_EQ(std::count(summary.begin(), summary.end(), '['), 12) << summary;
+  EXPECT_EQ(json::parse(summary)["confusion"]["fused"], report["methods"][2]["confusion"]["fused"]);
   // The same again, over the page that is there.
   ASSERT_EQ(this->report(run()).code, 0);
   EXPECT_EQ(data()["runs"].size(), 1);

@@ -20,7 +20,7 @@ using EpochValues = std::map<int64_t, double>;
 using PartValues = std::map<std::string, EpochValues>;
 
 /// All that a finished run left in its folder, weights aside.
-struct RunRecord {
+struct RunRecord {  // NOLINT(bugprone-exception-escape): to destroy JSON takes memory
   std::filesystem::path folder;
   RunResult result;  // labelled by method; "audio alone" where that modality was trained alone
   std::string trained_alone;  // the modality; "" for a fused model

@@ -91,6 +91,7 @@ class Verdict {
     std::stable_sort(losses.begin(), losses.end(),
                      [](const auto& left, const auto& right) { return left.first > right.first; });
     std::vector<Statement> all;
+    all.reserve(losses.size());
     for (auto& [size, statement] : losses) {
       all.push_back(std::move(statement));
     }
