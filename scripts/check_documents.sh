@@ -39,7 +39,7 @@ while read -r group package _; do
 done < scripts/packages.txt
 
 # A miniature stands in for the data set that the README prepares.
-left=(runs/dgl runs/joint runs/compare runs/cremad cremad.png predictions.csv model.pt audio.safetensors recipes/cremad/cremad.csv CREMA-D)
+left=(runs/dgl runs/joint runs/compare runs/cremad cremad.png predictions.csv report.html model.pt audio.safetensors recipes/cremad/cremad.csv CREMA-D)
 [[ ! -e CREMA-D ]] || fail "there is a folder CREMA-D already, which this check would remove"
 rm -rf "${left[@]}"
 tests/data/miniature_cremad.sh CREMA-D

@@ -5,7 +5,8 @@ jobs=$1
 since=${2:-}
 
 cmake --preset tidy >/dev/null
-cmake --build build-tidy --target library/CMakeFiles/unbraid_core.dir/cmake_pch.hxx.pch >/dev/null
+cmake --build build-tidy --target library/CMakeFiles/unbraid_core.dir/cmake_pch.hxx.pch \
+  unbraid_report_page >/dev/null
 if [[ -n "$since" ]]; then
   mapfile -t files < <(git diff --name-only --diff-filter=d "$since" -- '*.cpp')
 else

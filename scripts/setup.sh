@@ -10,6 +10,8 @@ missing=()
 while read -r group package _; do
   [[ "$group" == "#"* || -z "$group" || "$groups" != *" $group "* ]] && continue
   state=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
+  # Node.js of another source has an npm of its own, beside which Debian's cannot be installed.
+  [[ "$package" == npm ]] && command -v npm >/dev/null && continue
   [[ "$state" == installed ]] || missing+=("$package")
 done < "$list"
 [[ ${#missing[@]} -eq 0 ]] && exit 0

@@ -13,6 +13,7 @@ void add_demo(CLI::App& app);
 void add_train(CLI::App& app);
 void add_eval(CLI::App& app);
 void add_compare(CLI::App& app);
+void add_report(CLI::App& app);
 void add_prepare(CLI::App& app);
 void add_inspect(CLI::App& app);
 void add_predict(CLI::App& app);

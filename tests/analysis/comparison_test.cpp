@@ -71,6 +71,10 @@ TEST(Comparison, EstimatesDifferencesPairedBySeed) {
   EXPECT_NEAR(dgl.difference.half_width, 12.7062 * 0.01, 1e-4);
   EXPECT_EQ(dgl.wins, 2);
   EXPECT_NEAR(dgl.gap.at("audio").mean, 0.1, 1e-12);
+  EXPECT_NEAR(dgl.alone_difference.at("audio").mean, 0.25, 1e-12);  // 0.7, 0.8 less 0.5, 0.5
+  EXPECT_NEAR(dgl.alone_difference.at("audio").half_width, 12.7062 * 0.05, 1e-4);
+  EXPECT_TRUE(joint.alone_difference.empty());
+  EXPECT_TRUE(only_audio.alone_difference.empty());
 }
 
 TEST(Comparison, SmallerErrorsWin) {

@@ -79,6 +79,8 @@ TEST(ClassificationMetrics, AreThoseComputedByHand) {
   EXPECT_TRUE(
       torch::equal(metrics.confusion_matrix(),
                    torch::tensor({{1, 1, 0, 0}, {0, 2, 0, 0}, {1, 0, 0, 0}, {0, 0, 0, 0}})));
+  EXPECT_EQ(metrics.confusion(), (std::vector<std::vector<int64_t>>{
+                                     {1, 1, 0, 0}, {0, 2, 0, 0}, {1, 0, 0, 0}, {0, 0, 0, 0}}));
   EXPECT_NE(metrics.details().find("     1     1     0     0\n"), std::string::npos);
 }
 
@@ -91,6 +93,9 @@ TEST(ClassificationMetrics, OfManyClassesNeedNoMatrix) {
   EXPECT_DOUBLE_EQ(metrics.values()[0].second, 0.5);
   EXPECT_DOUBLE_EQ(metrics.values()[1].second, 1.0 / 3);
   EXPECT_EQ(metrics.details(), "");
+  EXPECT_TRUE(metrics.confusion().empty());
+  EXPECT_EQ(ClassificationMetrics(100).confusion().size(), 100);
+  EXPECT_TRUE(ClassificationMetrics(101).confusion().empty());
 }
 
 TEST(ClassificationMetrics, OfNothingAreNotANumber) {

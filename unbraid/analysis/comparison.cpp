@@ -138,6 +138,7 @@ Comparison compare(const std::vector<RunResult>& results,
                    const std::map<std::string, std::string>& trained_alone,
                    const std::string& reference) {
   Comparison comparison;
+  comparison.trained_alone = trained_alone;
   std::vector<Group> groups;
   std::set<std::string> modalities;
   const auto group_of = [&](const std::string& label) {
@@ -163,6 +164,7 @@ Comparison compare(const std::vector<RunResult>& results,
     return comparison;
   }
   comparison.metric = results.front().metric;
+  comparison.smaller_is_better = results.front().smaller_is_better;
   const auto referred = group_of(reference);
   comparison.reference = referred == groups.end() ? "" : reference;
   const double sign = results.front().smaller_is_better ? -1 : 1;
@@ -188,8 +190,12 @@ Comparison compare(const std::vector<RunResult>& results,
       row.alone[modality] = estimate(values_of(values));
       const auto label = trained_alone.find(modality);
       const auto alone = label == trained_alone.end() ? groups.end() : group_of(label->second);
-      if (alone != groups.end() && alone->label != group.label && !group.fused.empty()) {
+      if (alone != groups.end() && alone->label != group.label && !group.fused.empty() &&
+          alone->alone.contains(modality)) {
         row.gap[modality] = paired(alone->alone.at(modality), values);
+      }
+      if (row.difference.count > 0 && referred->alone.contains(modality)) {
+        row.alone_difference[modality] = paired(values, referred->alone.at(modality));
       }
     }
     comparison.rows.push_back(std::move(row));

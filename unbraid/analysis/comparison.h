@@ -38,17 +38,20 @@ struct ComparisonRow {
   size_t wins = 0;      // seeds at which it is better than the reference
   std::map<std::string, Estimate> alone;  // of each modality inside the model
   std::map<std::string, Estimate> gap;    // trained alone minus inside the fused model, by seed
-  double seconds = 0;                     // means
+  std::map<std::string, Estimate> alone_difference;  // of `alone` to the reference, as `difference`
+  double seconds = 0;                                // means
   double peak_rss_mb = 0;
 };
 
 /// Methods side by side.
 struct Comparison {
   std::string metric;
+  bool smaller_is_better = false;
   std::string reference;      // "joint", or "" where that is not among the methods
   std::string second_metric;  // "macro_f1", or "" without one
   std::vector<std::string> modalities;
-  std::vector<ComparisonRow> rows;  // in the order of their first results
+  std::map<std::string, std::string> trained_alone;  // as given to compare
+  std::vector<ComparisonRow> rows;                   // in the order of their first results
 };
 
 /// `trained_alone[m]` is the label of the runs that train modality m alone. Throws DataError when

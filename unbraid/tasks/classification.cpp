@@ -104,4 +104,15 @@ std::string ClassificationMetrics::details() const {
   return text;
 }
 
+std::vector<std::vector<int64_t>> ClassificationMetrics::confusion() const {
+  std::vector<std::vector<int64_t>> rows;
+  if (!confusion_.defined() || confusion_.size(0) > kMostClassesOfTable) {
+    return rows;
+  }
+  for (const torch::Tensor& row : confusion_.unbind()) {
+    rows.emplace_back(row.data_ptr<int64_t>(), row.data_ptr<int64_t>() + row.numel());
+  }
+  return rows;
+}
+
 }  // namespace unbraid

@@ -43,12 +43,15 @@ class ClassificationMetrics : public Metrics {
   /// "accuracy" and "macro_f1"; NaN when no sample was seen.
   [[nodiscard]] std::vector<std::pair<std::string, double>> values() const override;
   [[nodiscard]] std::string details() const override;
+  /// Of at most 100 classes.
+  [[nodiscard]] std::vector<std::vector<int64_t>> confusion() const override;
   /// [classes, classes] int64: rows are targets, columns predictions. Undefined for more than
   /// kMostClassesOfMatrix classes.
   [[nodiscard]] torch::Tensor confusion_matrix() const { return confusion_; }
 
  private:
   static constexpr int64_t kMostClassesOfMatrix = 1000;
+  static constexpr int64_t kMostClassesOfTable = 100;
 
   torch::Tensor hits_;         // [classes] int64, by target
   torch::Tensor targets_;      // [classes] int64

@@ -24,6 +24,9 @@ class Metrics {
   [[nodiscard]] virtual bool smaller_is_better() const { return false; }
   /// What has more than one number, as text for a person; may be empty.
   [[nodiscard]] virtual std::string details() const { return ""; }
+  /// How often which class was taken for which: rows are targets, columns predictions. Empty where
+  /// there is none, or too many classes for a table.
+  [[nodiscard]] virtual std::vector<std::vector<int64_t>> confusion() const { return {}; }
 };
 
 /// Labels that are files with the class of each pixel.

@@ -36,7 +36,7 @@ class Scorer {
       return {};
     }
     Scores scores{nan_without_sign(loss_ / samples_), metrics_->values(), metrics_->details(),
-                  metrics_->smaller_is_better()};
+                  metrics_->smaller_is_better(), metrics_->confusion()};
     for (auto& [name, value] : scores.metrics) {
       value = nan_without_sign(value);
     }

@@ -18,7 +18,8 @@ struct Scores {
   double loss = 0;  // mean over the batches, weighted by their samples
   std::vector<std::pair<std::string, double>> metrics;  // the one that selects first
   std::string details;
-  bool smaller_is_better = false;  // of the one that selects
+  bool smaller_is_better = false;               // of the one that selects
+  std::vector<std::vector<int64_t>> confusion;  // as Metrics has it
 
   [[nodiscard]] double selecting() const { return metrics.front().second; }
   /// Whether `selecting` says that this is better than where it was `other`; anything is better

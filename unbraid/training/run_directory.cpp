@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/file.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cmath>
 #include <cstring>
@@ -51,6 +52,24 @@ json to_json(const RunState& state, const std::string& recipe) {
           {"recipe_hash", hash_of(recipe)},
           {"versions", {{"libtorch", TORCH_VERSION}, {"checkpoint", 1}}},
           {"threads", at::get_num_threads()}};
+}
+
+/// As dump(2), but a list of numbers is one line.
+std::string readable(const json& value, const std::string& indent = "") {
+  const bool list =
+      value.is_array() && std::any_of(value.begin(), value.end(),
+                                      [](const json& item) { return item.is_structured(); });
+  if (value.empty() || (!value.is_object() && !list)) {
+    return value.dump();
+  }
+  const std::string deeper = indent + "  ";
+  std::string text = list ? "[" : "{";
+  const char* separator = "\n";
+  for (const auto& [key, item] : value.items()) {
+    text += separator + deeper + (list ? "" : json(key).dump() + ": ") + readable(item, deeper);
+    separator = ",\n";
+  }
+  return text + "\n" + indent + (list ? "]" : "}");
 }
 
 RunState state_from(const fs::path& path, const std::string& recipe) {
@@ -238,7 +257,7 @@ void RunDirectory::forget_metrics_after(int64_t epoch) {
 }
 
 void RunDirectory::write_summary(const json& summary) {
-  write_file_durably(path_ / "summary.json", summary.dump(2) + "\n");
+  write_file_durably(path_ / "summary.json", readable(summary) + "\n");
 }
 
 std::string RunDirectory::quarantine() const {

@@ -112,6 +112,20 @@ json to_json(const Evaluation& evaluation, const MultimodalModelImpl& model) {
   return record;
 }
 
+/// By whom it is judged: the fused output, then each modality alone. Empty where the task has none.
+json confusion_to_json(const Evaluation& evaluation, const MultimodalModelImpl& model) {
+  json record = json::object();
+  if (!evaluation.fused.confusion.empty()) {
+    record["fused"] = evaluation.fused.confusion;
+  }
+  for (size_t m = 0; m < evaluation.alone.size(); ++m) {
+    if (!evaluation.alone[m].confusion.empty()) {
+      record["alone"][model.name(m)] = evaluation.alone[m].confusion;
+    }
+  }
+  return record;
+}
+
 bool is_stop(const Error& error) {
   return error.code() == ExitCode::kInterrupted || error.code() == ExitCode::kTerminated;
 }
@@ -380,6 +394,9 @@ class Training {
       result.test = scored("test", parts_.test);
       append_evaluation(best.epoch, "test", result.test);
       summary.update(to_json(result.test, model_));
+      if (json confusion = confusion_to_json(result.test, model_); !confusion.empty()) {
+        summary["confusion"] = std::move(confusion);
+      }
     }
     if (step_seconds_.empty() && directory_.has_summary()) {
       return result;  // was finished before: its summary knows how long the steps took
