@@ -112,11 +112,13 @@ class Probing {
   void gradients(int64_t batches, json& into) {
     GradientProbe probe(*model_, *recipe_.task);
     std::set<std::string> reached;
+    int64_t used = 0;
     for_first_batches(train_, recipe_.settings, batches, [&](const Batch& batch) {
+      ++used;
       probe.add(batch);
       reached.merge(reached_parameters(*model_, *recipe_.task, batch, recipe_.method->route()));
     });
-    into["gradients"] = {{"batches", batches}, {"modalities", to_json(probe.result(), *model_)}};
+    into["gradients"] = {{"batches", used}, {"modalities", to_json(probe.result(), *model_)}};
     json frozen = json::array();
     json unreached = json::array();
     const auto parameters = model_->named_parameters();

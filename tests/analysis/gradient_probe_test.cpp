@@ -307,12 +307,13 @@ TEST(GradientProbe, ChangesNothing) {
   };
   const auto before = state();
   const auto modes_before = modes();
+  const Batch batch = make_batch(2);
   torch::manual_seed(17);
   const Tensor drawn = torch::rand({4});
   torch::manual_seed(17);
 
-  probed(*model, make_batch(2));
-  reached_parameters(*model, *classification(), make_batch(2), GradientRoute::joint());
+  probed(*model, batch);
+  reached_parameters(*model, *classification(), batch, GradientRoute::joint());
 
   EXPECT_TRUE(torch::equal(torch::rand({4}), drawn));
   EXPECT_EQ(modes(), modes_before);
