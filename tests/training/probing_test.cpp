@@ -112,7 +112,7 @@ TEST(Probing, ARunWithProbesIsTheOneWithout) {
   const TemporaryFolder folder;
   std::vector<torch::Tensor> drawn;
   for (const int64_t batches : {0, 2}) {
-    const TrainingParts parts = make_parts();
+    TrainingParts parts = make_parts();
     RunDirectory directory = RunDirectory::create(folder / std::to_string(batches), "");
     train(parts, make_settings(batches), directory);
     drawn.push_back(torch::rand({4}));
@@ -142,7 +142,7 @@ TEST(Probing, ARunWithProbesIsTheOneWithout) {
 
 TEST(Probing, EachEpochHasALine) {
   const TemporaryFolder folder;
-  const TrainingParts parts = make_parts();
+  TrainingParts parts = make_parts();
   RunDirectory directory = RunDirectory::create(folder / "run", "");
   const TrainingSettings settings = make_settings(2);
   train(parts, settings, directory);
@@ -165,7 +165,7 @@ TEST(Probing, EachEpochHasALine) {
   // second modality. The last line is of the weights that were trained.
   EXPECT_EQ(lines[2]["modalities"]["audio"]["samples"], 16);
   EXPECT_EQ(lines[2]["modalities"]["visual"]["samples"], 13);
-  const TrainingParts again = make_parts();
+  TrainingParts again = make_parts();
   WeightAverage average(*again.model, 0.9);
   directory.load("last", *again.model, nullptr, &average);
   EXPECT_EQ(
@@ -228,7 +228,7 @@ TEST(Probing, TakesBatchesInOrderAndAsManyAsThereAre) {
 }
 
 TEST(EvaluateSubsets, SamplesThatHaveNoneGetTheOtherAnswer) {
-  const TrainingParts parts = make_parts();
+  TrainingParts parts = make_parts();
   const TrainingSettings settings = make_settings(0);
   const torch::Tensor always_second = torch::tensor({0.0F, 1.0F, 0.0F});
   const auto rows = evaluate_subsets(*parts.model, *parts.task, parts.val, settings, always_second);
