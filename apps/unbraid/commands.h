@@ -12,6 +12,7 @@ namespace unbraid {
 void add_demo(CLI::App& app);
 void add_train(CLI::App& app);
 void add_eval(CLI::App& app);
+void add_probe(CLI::App& app);
 void add_compare(CLI::App& app);
 void add_report(CLI::App& app);
 void add_prepare(CLI::App& app);

@@ -28,6 +28,7 @@ int run(int argc, char** argv) {
   unbraid::add_demo(app);
   unbraid::add_train(app);
   unbraid::add_eval(app);
+  unbraid::add_probe(app);
   unbraid::add_compare(app);
   unbraid::add_report(app);
   unbraid::add_predict(app);
@@ -45,8 +46,8 @@ int run(int argc, char** argv) {
         unbraid::ExitCode::kUsage,
         given.empty()
             ? std::string(problem.what()) + "; see unbraid --help"
-            : "expected the command demo, train, eval, compare, report, predict, export, prepare, "
-              "inspect or doctor, got " +
+            : "expected the command demo, train, eval, probe, compare, report, predict, export, "
+              "prepare, inspect or doctor, got " +
                   given);
   } catch (const CLI::ParseError& problem) {
     return fail(unbraid::ExitCode::kUsage, std::string(problem.what()) + "; see unbraid --help");

@@ -165,6 +165,12 @@ void expect_shapes_of_run(ManifestDataSet& data, const RunDirectory& directory,
   data.expect_shapes(std::move(shapes));
 }
 
+std::filesystem::path default_folder(const std::string& path, const Recipe& recipe) {
+  return std::filesystem::path("runs") / fmt::format("{}-{}-seed{}",
+                                                     std::filesystem::path(path).stem().string(),
+                                                     recipe.method->name(), recipe.settings.seed);
+}
+
 void expect_started_with(const Recipe& recipe, const std::filesystem::path& folder) {
   // Read again, as the run may be of a version that had fewer keys.
   const std::string started =

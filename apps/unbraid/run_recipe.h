@@ -28,6 +28,9 @@ struct OpenedParts {
 /// null.
 OpenedParts open_parts(const Recipe& recipe, const std::shared_ptr<TensorCache>& cache, bool fresh);
 
+/// The folder of a run that was given none: runs/<name of the recipe's file>-<method>-seed<seed>.
+std::filesystem::path default_folder(const std::string& path, const Recipe& recipe);
+
 /// Throws RecipeError unless the run in `folder` was started with this recipe.
 void expect_started_with(const Recipe& recipe, const std::filesystem::path& folder);
 

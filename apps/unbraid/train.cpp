@@ -29,8 +29,7 @@ std::filesystem::path folder_of_run(const TrainArguments& arguments, const Recip
       RunDirectory::was_created(folder_of(path))) {
     return folder_of(path);  // the recipe of a run continues that run
   }
-  return fs::path("runs") / fmt::format("{}-{}-seed{}", path.stem().string(), recipe.method->name(),
-                                        recipe.settings.seed);
+  return default_folder(arguments.recipe, recipe);
 }
 
 void run(const TrainArguments& arguments) {

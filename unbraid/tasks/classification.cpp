@@ -25,6 +25,21 @@ torch::Tensor Classification::loss(const torch::Tensor& output, const torch::Ten
   return F::cross_entropy(logits, target, settings);
 }
 
+torch::Tensor Classification::residuals(const torch::Tensor& output,
+                                        const torch::Tensor& target) const {
+  const torch::Tensor p = output.detach().to(torch::kDouble).softmax(1);
+  torch::Tensor wanted = torch::zeros_like(p).scatter(1, target.unsqueeze(1), 1.0);
+  torch::Tensor weights = torch::ones({options_.classes}, p.options());
+  if (!options_.class_weights.empty()) {
+    weights = torch::tensor(options_.class_weights, p.options());
+  }
+  const torch::Tensor mean_weight = wanted.matmul(weights).mean();
+  const double smoothing = options_.label_smoothing;
+  wanted = wanted * (1 - smoothing) + smoothing / static_cast<double>(options_.classes);
+  wanted = wanted * weights;
+  return (wanted.sum(1, true) * p - wanted) / mean_weight;
+}
+
 std::unique_ptr<Metrics> Classification::metrics() const {
   return std::make_unique<ClassificationMetrics>(options_.classes);
 }

@@ -21,6 +21,12 @@ class Classification : public Task {
   [[nodiscard]] torch::Tensor target(const std::string& label) const override;
   [[nodiscard]] torch::Tensor loss(const torch::Tensor& output,
                                    const torch::Tensor& target) const override;
+  /// B times the gradient of the loss at `output`, in closed form: [B, classes] double. Without
+  /// smoothing and weights it is softmax(output) - e_y; with them A_i softmax(output_i) - a_i,
+  /// where a_i is the smoothed target, each class times its weight, A_i its sum, and all is divided
+  /// by the mean over the batch of the weight of y.
+  [[nodiscard]] torch::Tensor residuals(const torch::Tensor& output,
+                                        const torch::Tensor& target) const;
   [[nodiscard]] std::unique_ptr<Metrics> metrics() const override;
   /// "prediction", the class, and the probability of each class as "p_<class>".
   [[nodiscard]] std::vector<std::string> prediction_columns() const override;

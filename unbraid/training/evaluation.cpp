@@ -50,10 +50,15 @@ class Scorer {
   double samples_ = 0;
 };
 
-/// Scores the fused output of some of the modalities, for the samples that have one of them.
+/// Scores the fused output of some of the modalities, for the samples that have one of them; where
+/// there is an output `otherwise`, for the others by that.
 class SubsetScorer {
  public:
-  SubsetScorer(const Task& task, std::vector<bool> kept) : scorer_(task), kept_(std::move(kept)) {}
+  SubsetScorer(const Task& task, std::vector<bool> kept, torch::Tensor otherwise = {})
+      : maps_(task.pixel_labels() != nullptr),
+        scorer_(task),
+        kept_(std::move(kept)),
+        otherwise_(std::move(otherwise)) {}
 
   void add(MultimodalModelImpl& model, const Batch& batch, const ModalityTensors& features) {
     ModalityTensors left(features.size());
@@ -65,9 +70,15 @@ class SubsetScorer {
       }
     }
     if (!any) {
+      add_otherwise(batch.target);
       return;
     }
     const torch::Tensor rows = batch.presence.samples_with(kept_);
+    if (rows.defined() && otherwise_.defined()) {
+      const torch::Tensor others =
+          torch::ones({batch.size()}, torch::kBool).index_fill(0, rows, false);
+      add_otherwise(batch.target.index({others.to(batch.target.device())}));
+    }
     scorer_.add(fuse_checked(model, batch, left, batch.presence.only(kept_)),
                 rows.defined() ? batch.target.index_select(0, rows.to(batch.target.device()))
                                : batch.target);
@@ -78,8 +89,23 @@ class SubsetScorer {
   [[nodiscard]] const std::vector<bool>& kept() const { return kept_; }
 
  private:
+  void add_otherwise(const torch::Tensor& target) {
+    if (!otherwise_.defined() || target.size(0) == 0) {
+      return;
+    }
+    torch::Tensor output = otherwise_.to(target.device());
+    std::vector<int64_t> sizes = {target.size(0), output.size(0)};
+    if (maps_) {
+      output = output.unsqueeze(-1).unsqueeze(-1);
+      sizes.insert(sizes.end(), {target.size(1), target.size(2)});
+    }
+    scorer_.add(output.expand(sizes), target);
+  }
+
+  bool maps_;
   Scorer scorer_;
   std::vector<bool> kept_;
+  torch::Tensor otherwise_;
 };
 
 /// What a part of the model refuses is an error of the data: it took what it was trained on.
@@ -211,15 +237,16 @@ Evaluation evaluate(MultimodalModelImpl& model, const Task& task,
 
 std::vector<SubsetScores> evaluate_subsets(MultimodalModelImpl& model, const Task& task,
                                            const std::shared_ptr<const DataSet>& data,
-                                           const TrainingSettings& settings) {
+                                           const TrainingSettings& settings,
+                                           const torch::Tensor& otherwise) {
   TORCH_CHECK(model.size() <= kMostModalitiesOfSubsets, "[evaluate_subsets] expected at most ",
               kMostModalitiesOfSubsets, " modalities, got ", model.size());
   std::vector<SubsetScorer> scorers;
-  for (size_t count = 1; count <= model.size(); ++count) {
+  for (size_t count = otherwise.defined() ? 0 : 1; count <= model.size(); ++count) {
     std::vector<bool> kept(model.size(), false);
     std::fill_n(kept.begin(), count, true);
     do {
-      scorers.emplace_back(task, kept);
+      scorers.emplace_back(task, kept, otherwise);
     } while (std::prev_permutation(kept.begin(), kept.end()));
   }
   const auto skipped = for_each_encoded(model, data, settings,

@@ -47,14 +47,18 @@ Evaluation evaluate(MultimodalModelImpl& model, const Task& task,
 struct SubsetScores {
   std::vector<bool> present;  // [M]
   Scores scores;
-  size_t samples = 0;  // that have at least one of them
+  size_t samples = 0;  // that are scored: those that have at least one of them
 };
 
 /// Evaluates every combination of modalities, each sample by what it has of them: 2^M - 1 rows,
 /// from single modalities to all. Encoders run once. Otherwise as `evaluate`; M is at most 12.
+///
+/// With an output `otherwise` [outputs] that stands for samples which have none of a combination,
+/// each row is of all samples, and one without any modality comes first.
 std::vector<SubsetScores> evaluate_subsets(MultimodalModelImpl& model, const Task& task,
                                            const std::shared_ptr<const DataSet>& data,
-                                           const TrainingSettings& settings);
+                                           const TrainingSettings& settings,
+                                           const torch::Tensor& otherwise = {});
 
 /// Which batches are encoded.
 struct EncodedBatches {

@@ -153,6 +153,12 @@ void read_train(Options& options, Recipe& recipe) {
   }
 }
 
+void read_probe(Options& options, TrainingSettings& settings) {
+  const bool gradients = options.boolean("gradients", false);
+  const int64_t batches = options.integer("batches", 4, {.min = 1, .max = 1000000});
+  settings.probe_batches = gradients ? batches : 0;
+}
+
 /// Leaves out what is said of a modality that the method leaves out.
 void forget_modality(Recipe& recipe, const std::string& name) {
   const std::string prefix = "encoders." + name + ".";
@@ -236,6 +242,10 @@ Recipe parse_recipe(const std::string& text, const std::string& name,
   });
   read_section(root, "train", [&](Options& options) {
     read_train(options, recipe);
+    return 0;
+  });
+  read_section(root, "probe", [&](Options& options) {
+    read_probe(options, recipe.settings);
     return 0;
   });
   recipe.settings.tensorboard = read_section(

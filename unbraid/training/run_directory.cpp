@@ -92,6 +92,21 @@ RunState state_from(const fs::path& path, const std::string& recipe) {
   return state;
 }
 
+/// Drops the lines of `path`, a file of JSON lines, from epochs after `epoch` and of test.
+void forget_lines_after(int64_t epoch, const fs::path& path) {
+  std::istringstream lines(read_whole_file(path, kMaxTextBytes));
+  std::string kept;
+  for (std::string line; std::getline(lines, line);) {
+    const json record = json::parse(line, nullptr, false);
+    // A kill can cut the last line short; its epoch is run again.
+    if (record.is_object() && record.contains("epoch") && record["epoch"].is_number_integer() &&
+        record["epoch"].get<int64_t>() <= epoch && record.value("split", "") != "test") {
+      kept += line + "\n";
+    }
+  }
+  write_file_durably(path, kept);
+}
+
 }  // namespace
 
 RunDirectory::RunDirectory(fs::path path, std::string recipe)
@@ -141,8 +156,8 @@ void RunDirectory::check_free(const fs::path& path) {
   if (is_there(path / "checkpoints")) {
     return;  // of a run that ended before its first checkpoint
   }
-  std::vector<std::string> names{"recipe.toml", "inputs.json", "metrics.jsonl", "summary.json",
-                                 "log.txt"};
+  std::vector<std::string> names{"recipe.toml", "inputs.json", "metrics.jsonl", "probes.jsonl",
+                                 "summary.json", "log.txt"};
   if (const fs::path events = EventFile::find(path); !events.empty()) {
     names.push_back(events.filename().string());
   }
@@ -163,6 +178,7 @@ RunDirectory RunDirectory::create(const fs::path& path, const std::string& recip
   if (failure) {
     throw StorageError(path.string() + ": cannot create the run's folder: " + failure.message());
   }
+  fs::remove(path / "probes.jsonl", failure);  // of a run that lost its checkpoints
   write_file_durably(path / "metrics.jsonl", "");
   write_file_durably(path / "recipe.toml", recipe);
   return {path, recipe};
@@ -241,19 +257,16 @@ void RunDirectory::keep_events() {
   events_.emplace(path_, lines);
 }
 
+void RunDirectory::append_probes(const json& record) {
+  append("probes.jsonl", record.dump());
+  sync_path(path_ / "probes.jsonl");
+}
+
 void RunDirectory::forget_metrics_after(int64_t epoch) {
-  const fs::path path = path_ / "metrics.jsonl";
-  std::istringstream lines(read_whole_file(path, kMaxTextBytes));
-  std::string kept;
-  for (std::string line; std::getline(lines, line);) {
-    const json record = json::parse(line, nullptr, false);
-    // A kill can cut the last line short; its epoch is run again.
-    if (record.is_object() && record.contains("epoch") && record["epoch"].is_number_integer() &&
-        record["epoch"].get<int64_t>() <= epoch && record.value("split", "") != "test") {
-      kept += line + "\n";
-    }
+  forget_lines_after(epoch, path_ / "metrics.jsonl");
+  if (const fs::path probes = path_ / "probes.jsonl"; is_there(probes)) {
+    forget_lines_after(epoch, probes);
   }
-  write_file_durably(path, kept);
 }
 
 void RunDirectory::write_summary(const json& summary) {

@@ -26,9 +26,9 @@ struct RunState {
   NamedTensors method;    // what the method remembers
 };
 
-/// The folder of one run: recipe.toml, inputs.json, metrics.jsonl, summary.json, log.txt and
-/// checkpoints/last and checkpoints/best, each checkpoint replaced as a whole, and if asked for an
-/// event file. Every failure is a StorageError naming the file.
+/// The folder of one run: recipe.toml, inputs.json, metrics.jsonl, probes.jsonl, summary.json,
+/// log.txt and checkpoints/last and checkpoints/best, each checkpoint replaced as a whole, and if
+/// asked for an event file. Every failure is a StorageError naming the file.
 class RunDirectory {
  public:
   /// Starts a run in a new folder, or in one where no checkpoint was saved yet; `recipe` is kept as
@@ -68,7 +68,10 @@ class RunDirectory {
 
   /// Appends a line to metrics.jsonl, on the disk when this returns.
   void append_metrics(const nlohmann::json& record);
-  /// Drops the lines of metrics.jsonl from epochs after `epoch`: they will be run again.
+  /// The same for probes.jsonl.
+  void append_probes(const nlohmann::json& record);
+  /// Drops the lines of metrics.jsonl and probes.jsonl from epochs after `epoch`: they will be run
+  /// again.
   void forget_metrics_after(int64_t epoch);
   /// From now on there is an event file for TensorBoard with what metrics.jsonl has.
   void keep_events();

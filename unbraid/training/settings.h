@@ -24,10 +24,11 @@ struct TrainingSettings {
   OptimizerOptions optimizer;
   ScheduleOptions schedule;
   int64_t epochs = 100;
-  double clip_norm = 0;      // L2 norm of all gradients together; 0: no clipping
-  int64_t accumulate = 1;    // batches whose gradients make one step
-  double ema = 0;            // decay of the average of weights that is validated; 0: none
-  bool tensorboard = false;  // an event file beside metrics.jsonl
+  double clip_norm = 0;       // L2 norm of all gradients together; 0: no clipping
+  int64_t accumulate = 1;     // batches whose gradients make one step
+  double ema = 0;             // decay of the average of weights that is validated; 0: none
+  int64_t probe_batches = 0;  // of train whose gradients are probed after each epoch; 0: none
+  bool tensorboard = false;   // an event file beside metrics.jsonl
 };
 
 }  // namespace unbraid

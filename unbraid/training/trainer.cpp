@@ -15,6 +15,7 @@
 #include "unbraid/core/stop.h"
 #include "unbraid/data/loader.h"
 #include "unbraid/training/freezing.h"
+#include "unbraid/training/probing.h"
 #include "unbraid/training/quarantine.h"
 #include "unbraid/training/trial.h"
 #include "unbraid/training/weight_average.h"
@@ -249,6 +250,7 @@ class Training {
                        {"samples_per_second", record.samples_per_second}});
     directory_.append_metrics(train_line);
     append_evaluation(record.epoch, "val", record.val);
+    append_probes(record.epoch);
     if (record.best) {
       state_.best_epoch = record.epoch;
       state_.best_value = record.val.fused.selecting();
@@ -370,6 +372,16 @@ class Training {
     json line = to_json(evaluation, model_);
     line.update({{"epoch", epoch}, {"split", split}});
     directory_.append_metrics(line);
+  }
+
+  void append_probes(int64_t epoch) {
+    if (settings_.probe_batches > 0) {
+      directory_.append_probes(
+          {{"epoch", epoch},
+           {"modalities", unbraid::to_json(probe_gradients(model_, *parts_.task, parts_.train,
+                                                           settings_, settings_.probe_batches),
+                                           model_)}});
+    }
   }
 
   TrainingResult finish() {

@@ -31,6 +31,12 @@ torch::Tensor ConcatFusion::fuse(const ModalityTensors& features, const Presence
                        fc_out_->bias);
 }
 
+torch::Tensor ConcatFusion::weight_of(size_t modality) const {
+  const auto before = feature_sizes_.begin() + static_cast<std::ptrdiff_t>(modality);
+  return fc_out_->weight.narrow(1, std::accumulate(feature_sizes_.begin(), before, int64_t{0}),
+                                feature_sizes_.at(modality));
+}
+
 std::string ConcatFusion::torchscript() const {
   script::Lines body;
   body.add("present: List[Tensor] = []");

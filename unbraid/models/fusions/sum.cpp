@@ -26,6 +26,8 @@ torch::Tensor SumFusion::fuse(const ModalityTensors& features, const Presence& p
   return total;
 }
 
+torch::Tensor SumFusion::weight_of(size_t modality) const { return branches_.at(modality)->weight; }
+
 std::string SumFusion::torchscript() const {
   script::Lines body;
   body.add("present: List[Tensor] = []");

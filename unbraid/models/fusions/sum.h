@@ -10,6 +10,8 @@ class SumFusion : public Fusion {
  public:
   explicit SumFusion(const FusionShape& shape);
   [[nodiscard]] std::string torchscript() const override;
+  /// W_m [outputs, feature size].
+  [[nodiscard]] torch::Tensor weight_of(size_t modality) const;
 
   static FusionBuilder read(Options& options);
 
