@@ -99,7 +99,8 @@ TEST(Options, ChecksRanges) {
 
 TEST(Options, RefusesNumbersThatAreNone) {
   Options options(make_table({{"lr", {std::numeric_limits<double>::quiet_NaN(), "r.toml:2"}}}));
-  EXPECT_EQ(message_of([&] { options.number("lr"); }), "r.toml:2: lr: expected a finite number, got nan");
+  EXPECT_EQ(message_of([&] { options.number("lr"); }),
+            "r.toml:2: lr: expected a finite number, got nan");
 }
 
 TEST(Options, RefusesNumbersThatNoFloatHolds) {

@@ -156,8 +156,8 @@ void RunDirectory::check_free(const fs::path& path) {
   if (is_there(path / "checkpoints")) {
     return;  // of a run that ended before its first checkpoint
   }
-  std::vector<std::string> names{"recipe.toml", "inputs.json", "metrics.jsonl", "probes.jsonl",
-                                 "summary.json", "log.txt"};
+  std::vector<std::string> names{"recipe.toml",  "inputs.json",  "metrics.jsonl",
+                                 "probes.jsonl", "summary.json", "log.txt"};
   if (const fs::path events = EventFile::find(path); !events.empty()) {
     names.push_back(events.filename().string());
   }
