@@ -147,8 +147,11 @@ TEST(GradientProbe, AModalityThatNoneHasIsNotMeasured) {
   const auto found = probed(*model, batch);
   EXPECT_NEAR(found[0].feature_ratio, 1, 1e-12);
   EXPECT_EQ(found[1].samples, 0);
-  EXPECT_TRUE(std::isnan(found[1].feature_ratio));
-  EXPECT_TRUE(std::isnan(found[1].encoder_ratio));
+  for (const double value :
+       {found[1].feature_ratio, found[1].feature_ratio_median, found[1].feature_cosine,
+        found[1].share_below_one, found[1].encoder_ratio, found[1].encoder_cosine}) {
+    EXPECT_TRUE(std::isnan(value)) << value;
+  }
 }
 
 TEST(GradientProbe, BatchesAddUp) {
