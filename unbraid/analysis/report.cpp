@@ -16,31 +16,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr size_t kMostPoints = 100;        // of a curve
-constexpr size_t kPointsOfPage = 250'000;  // of all curves, roughly
-constexpr size_t kCellsOfPage = 500'000;   // of the confusion matrices of modalities
-
-/// What a probe measures; the keys are those of probes.jsonl.
-struct Probe {
-  const char* key;
-  const char* title;
-  const char* meaning;
-};
-
-constexpr std::array kProbes{
-    Probe{"feature_ratio", "Gradient at the feature, multimodal / unimodal loss",
-          "Below 1 the fusion module shrinks the gradient that the encoder learns from."},
-    Probe{"share_below_one", "Share of samples with a ratio below 1",
-          "For how many samples the fusion module shrinks the gradient at the feature."},
-    Probe{"feature_cosine", "Cosine of the two gradients at the feature",
-          "At 1 both losses pull the feature the same way, at -1 against each other."},
-    Probe{"encoder_ratio", "Gradient of the encoder's parameters, multimodal / unimodal loss",
-          "Below 1 the encoder gets less gradient from the multimodal loss than from its own."},
-    Probe{"encoder_cosine", "Cosine of the two gradients of the encoder's parameters",
-          "At 1 both losses pull the encoder the same way, at -1 against each other."},
-    Probe{"closed_form_ratio", "Ratio at the feature as the closed form has it",
-          "What the analysis of the paper predicts for the ratio at the feature."},
-};
+constexpr size_t kCellsOfPage = 500'000;  // of the confusion matrices of modalities
 
 json to_json(const Estimate& estimate) {
   return estimate.count == 0
@@ -216,59 +192,6 @@ json machines_of(const RunSelection& selection) {
     }
   }
   return machines;
-}
-
-json learning_curves(const std::vector<RunGroup>& groups, const std::string& metric) {
-  constexpr auto kKind = &RunRecord::curves;
-  const auto names = quantities_of(groups, kKind);
-  size_t parts = 1;
-  for (const RunGroup& group : groups) {
-    parts = std::max(parts, group.runs.front()->result.alone.size() + 1);
-  }
-  const size_t series = 3 * groups.size() * parts * std::max<size_t>(names.size(), 1);
-  const auto epochs =
-      epochs_of(groups, kKind, std::clamp(kPointsOfPage / series, size_t{20}, kMostPoints));
-  const std::string chosen = "val " + metric;
-  json quantities = json::array();
-  for (const std::string& name : names) {
-    if (name == "gradient norm") {
-      continue;
-    }
-    const std::string of = name.substr(name.find(' ') + 1);
-    json quantity{{"name", of + " on " + name.substr(0, name.find(' '))},
-                  {"share", is_share(of)},
-                  {"parts", curves_of(groups, kKind, name, epochs, name == chosen)}};
-    quantities.insert(name == chosen ? quantities.begin() : quantities.end(), std::move(quantity));
-  }
-  return {{"epochs", epochs}, {"quantities", std::move(quantities)}};
-}
-
-json gradients(const std::vector<RunGroup>& groups) {
-  json quantities = json::array();
-  const auto probed = epochs_of(groups, &RunRecord::probes, kMostPoints);
-  for (const Probe& probe : kProbes) {
-    json parts = curves_of(groups, &RunRecord::probes, probe.key, probed, false);
-    if (!parts.empty()) {
-      const std::string key = probe.key;
-      quantities.push_back({{"name", probe.title},
-                            {"meaning", probe.meaning},
-                            {"share", key == "share_below_one"},
-                            {"line", key.ends_with("ratio") ? json(1) : json()},
-                            {"epochs", probed},
-                            {"parts", std::move(parts)}});
-    }
-  }
-  const auto epochs = epochs_of(groups, &RunRecord::curves, kMostPoints);
-  json norms = curves_of(groups, &RunRecord::curves, "gradient norm", epochs, false);
-  if (!norms.empty()) {
-    quantities.push_back({{"name", "Norm of the gradient that trains the encoder"},
-                          {"meaning", "Mean over the steps of an epoch, before clipping."},
-                          {"share", false},
-                          {"line", json()},
-                          {"epochs", epochs},
-                          {"parts", std::move(norms)}});
-  }
-  return {{"probed", !probed.empty()}, {"quantities", std::move(quantities)}};
 }
 
 json verdict_of(const Comparison& comparison) {

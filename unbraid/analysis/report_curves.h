@@ -20,20 +20,14 @@ struct RunGroup {
   std::vector<const RunRecord*> runs;
 };
 
-/// A quantity of every group over the epochs: {"parts": [{"name", "series": [{"method": index of
-/// the group, "mean", "low", "high" (of several runs), "runs" (where asked for)}]}]}, each a list
-/// by `epochs`. The fused output of a modality that was trained alone is left out.
-nlohmann::json curves_of(const std::vector<RunGroup>& groups,
-                         std::map<std::string, PartValues> RunRecord::*kind,
-                         const std::string& quantity, const std::vector<int64_t>& epochs,
-                         bool each_run);
+/// Metrics and losses of every group over at most 100 epochs: {"epochs", "quantities": [{"name",
+/// "share", "parts": [{"name": "" for the fused output or a modality, "series": [{"method": index
+/// of the group, "mean", "low", "high" (of several runs), "runs" (of `metric` on val)}]}]}]}, each
+/// series a list by epoch. The fused output of a modality that was trained alone is left out.
+nlohmann::json learning_curves(const std::vector<RunGroup>& groups, const std::string& metric);
 
-/// The names of the quantities that the runs have.
-std::vector<std::string> quantities_of(const std::vector<RunGroup>& groups,
-                                       std::map<std::string, PartValues> RunRecord::*kind);
-
-/// The epochs at which runs have values, at most `most` of them, the last among them.
-std::vector<int64_t> epochs_of(const std::vector<RunGroup>& groups,
-                               std::map<std::string, PartValues> RunRecord::*kind, size_t most);
+/// What probes measured and norms of gradients, as quantities with "epochs", "meaning" and "line",
+/// a value to compare with, of their own; and "probed", whether there were probes.
+nlohmann::json gradients(const std::vector<RunGroup>& groups);
 
 }  // namespace unbraid
