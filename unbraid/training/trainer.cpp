@@ -199,7 +199,12 @@ class Training {
 
   Evaluation validated() {
     const AveragedWeights averaged(average_.get());
-    return scored("val", parts_.val);
+    Evaluation evaluation = scored("val", parts_.val);
+    if (evaluation.samples == 0) {
+      throw DataError("expected samples of the split val, " +
+                      why_no_samples(evaluation, *parts_.val));
+    }
+    return evaluation;
   }
 
   void run_epoch() {
@@ -370,8 +375,13 @@ class Training {
                    {"device", settings_.device.str()}}}};
     if (parts_.test != nullptr) {
       result.test = scored("test", parts_.test);
-      append_evaluation(best.epoch, "test", result.test);
-      summary.update(to_json(result.test, model_));
+      if (result.test.samples == 0) {
+        result.no_test = why_no_samples(result.test, *parts_.test);
+        summary["no_test"] = result.no_test;
+      } else {
+        append_evaluation(best.epoch, "test", result.test);
+        summary.update(to_json(result.test, model_));
+      }
     }
     if (step_seconds_.empty() && directory_.has_summary()) {
       return result;  // was finished before: its summary knows how long the steps took
