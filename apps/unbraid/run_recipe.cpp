@@ -190,9 +190,22 @@ std::string format_cache(const Recipe& recipe, const std::shared_ptr<TensorCache
     return "";
   }
   const TensorCache::Counts counts = cache->counts();
-  return fmt::format("{}: {} samples read from it, {} added, {:.2f} GB{}\n", recipe.cache,
-                     counts.found, counts.stored, static_cast<double>(counts.bytes) / 1e9,
-                     counts.full ? "; it is full (data.cache_gb, or the disk)" : "");
+  constexpr double kGb = 1e9;
+  const auto bytes = static_cast<double>(counts.bytes);
+  std::string text = fmt::format("{}: {} samples read from it, {} added, {}", recipe.cache,
+                                 counts.found, counts.stored,
+                                 bytes < kGb ? fmt::format("{:.1f} MB", bytes / (kGb / 1000))
+                                             : fmt::format("{:.2f} GB", bytes / kGb));
+  if (counts.full) {
+    text += "; it is full (data.cache_gb, or the disk)";
+  }
+  if (counts.read_only) {
+    text += "; it cannot be written";
+  }
+  if (counts.unreadable > 0) {
+    text += fmt::format("; {} of its files cannot be read", counts.unreadable);
+  }
+  return text + "\n";
 }
 
 TrainingResult run_recipe(const Recipe& recipe, const OpenedParts& opened, RunDirectory& directory,
