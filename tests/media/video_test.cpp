@@ -201,6 +201,35 @@ TEST_F(FrameFolder, TakesTheImagesInTheOrderOfTheirNames) {
   EXPECT_NEAR(loaded[2][0].mean().item<double>(), (16 / 255.0 - 0.485) / 0.229, 1e-5);
 }
 
+TEST_F(FrameFolder, OrdersNumbersByTheirValue) {
+  const std::vector<std::string> ordered = {"1.png",
+                                            "02.png",
+                                            "2.png",
+                                            "9.png",
+                                            "10.png",
+                                            "010a.png",
+                                            "99999999999999999999.png",
+                                            "a1b2.png",
+                                            "a1b10.png",
+                                            "a01b11.png",
+                                            "a2.png",
+                                            "b.png"};
+  for (const std::string& first : ordered) {
+    for (const std::string& second : ordered) {
+      EXPECT_EQ(numbered_before(first, second),
+                std::find(ordered.begin(), ordered.end(), first) <
+                    std::find(ordered.begin(), ordered.end(), second))
+          << first << " " << second;
+    }
+  }
+  write_frames("clip", {0, 8, 16});
+  const std::filesystem::path clip = folder_.file("clip");
+  std::filesystem::rename(clip / "00000.png", clip / "1.png");
+  std::filesystem::rename(clip / "00030.png", clip / "2.png");
+  std::filesystem::rename(clip / "00060.png", clip / "10.png");
+  EXPECT_EQ(numbers_of(decoder({}).decode(clip.string())), (std::vector<int>{0, 1, 2}));
+}
+
 TEST_F(FrameFolder, PairsTheFoldersOfOpticalFlow) {
   write_frames("u", {10, 20});
   write_frames("v", {30, 40});
