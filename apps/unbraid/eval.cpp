@@ -69,6 +69,9 @@ void run(const EvalArguments& arguments) {
     return;
   }
   const Evaluation evaluation = evaluate(*model, *recipe.task, data, recipe.settings, absent);
+  if (evaluation.samples == 0) {
+    throw DataError("expected samples to evaluate, " + why_no_samples(evaluation, *data));
+  }
   const size_t skipped = evaluation.skipped.size() + data->dropped().size();
   std::cout << fmt::format("{}, epoch {}, {} samples{}\n{}\nfused: {}", arguments.split,
                            state.epoch, evaluation.samples,

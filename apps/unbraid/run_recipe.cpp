@@ -50,6 +50,24 @@ std::shared_ptr<ManifestDataSet> open_usable_split(const Recipe& recipe,
   return data;
 }
 
+/// Of samples that may be skipped one has to be left, which is known before training.
+void expect_readable(const Recipe& recipe, const ManifestDataSet& data, Split split) {
+  std::string reason;
+  for (size_t index = 0; recipe.settings.skip_damaged && index < data.size(); ++index) {
+    throw_if_stopped();
+    try {
+      static_cast<void>(data.get(index, 0, false));
+      return;
+    } catch (const DataError& error) {
+      reason = reason.empty() ? error.what() : reason;
+    }
+  }
+  if (!reason.empty()) {
+    throw DataError(fmt::format("expected samples of the split {}, none can be read: {}",
+                                name_of(split), reason));
+  }
+}
+
 /// The keys of a resolved recipe, with their tables, and their values.
 std::vector<std::pair<std::string, std::string>> keys_of(const std::string& resolved) {
   std::vector<std::pair<std::string, std::string>> keys;
@@ -112,6 +130,7 @@ OpenedParts open_parts(const Recipe& recipe, const std::shared_ptr<TensorCache>&
   const auto manifest = recipe.open_manifest(show_generation);
   const auto train = open_required_split(recipe, manifest, Split::kTrain, cache);
   const auto val = open_required_split(recipe, manifest, Split::kVal, cache);
+  expect_readable(recipe, *val, Split::kVal);
   const auto test = open_usable_split(recipe, manifest, Split::kTest, cache);
   const FirstInputs first = first_inputs(*train, recipe);
   OpenedParts opened{.parts = {.model = build_checked_model(recipe, *train, first),
@@ -188,9 +207,22 @@ std::string format_cache(const Recipe& recipe, const std::shared_ptr<TensorCache
     return "";
   }
   const TensorCache::Counts counts = cache->counts();
-  return fmt::format("{}: {} samples read from it, {} added, {:.2f} GB{}\n", recipe.cache,
-                     counts.found, counts.stored, static_cast<double>(counts.bytes) / 1e9,
-                     counts.full ? "; it is full (data.cache_gb, or the disk)" : "");
+  constexpr double kGb = 1e9;
+  const auto bytes = static_cast<double>(counts.bytes);
+  std::string text = fmt::format("{}: {} samples read from it, {} added, {}", recipe.cache,
+                                 counts.found, counts.stored,
+                                 bytes < kGb ? fmt::format("{:.1f} MB", bytes / (kGb / 1000))
+                                             : fmt::format("{:.2f} GB", bytes / kGb));
+  if (counts.full) {
+    text += "; it is full (data.cache_gb, or the disk)";
+  }
+  if (counts.read_only) {
+    text += "; it cannot be written";
+  }
+  if (counts.unreadable > 0) {
+    text += fmt::format("; {} of its files cannot be read", counts.unreadable);
+  }
+  return text + "\n";
 }
 
 TrainingResult run_recipe(const Recipe& recipe, const OpenedParts& opened, RunDirectory& directory,

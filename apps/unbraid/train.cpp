@@ -54,6 +54,9 @@ void run(const TrainArguments& arguments) {
   if (result.test.samples > 0) {
     report += fmt::format("test, {} samples\n{}", result.test.samples,
                           format_evaluation(result.test, recipe));
+  } else if (!result.no_test.empty()) {
+    report += fmt::format("no samples of the split test, so no metrics beside those on val: {}\n",
+                          result.no_test);
   } else {
     report += arguments.no_test ? "the test split was left alone: no metrics beside those on val\n"
                                 : "no test rows in the manifest: no metrics beside those on val\n";

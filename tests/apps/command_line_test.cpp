@@ -445,6 +445,42 @@ TEST_F(CommandLine, SkipsWhatCannotBeReadWhenAsked) {
   EXPECT_EQ(read_text(folder_ / "run/quarantine.csv"), list);
 }
 
+TEST_F(CommandLine, ATestSplitThatCannotBeReadCostsTheTestAlone) {
+  write_npy(folder_ / "good.npy", {1, 4}, {1, 0, 0, 0});
+  write_text(folder_ / "damaged.npy", "\x93NUMPY nonsense");
+  read_left_from_files();
+  const std::string rows =
+      "id,split,label,left,right\na,train,0,good.npy,1\nb,train,1,good.npy,2\n";
+  const std::string skip =
+      "--set data.on_error=skip --set data.max_skipped=1 "
+      "--set data.batch_size=2 --set train.epochs=1";
+  for (const std::string unread : {"missing.npy", "damaged.npy"}) {
+    write_text(folder_ / "manifest.csv",
+               rows + "c,val,0,good.npy,1\nd,test,0," + unread + ",1\ne,test,0," + unread + ",2\n");
+    const std::string name = "run-" + unread;
+    const Outcome outcome = train(skip, name);
+    ASSERT_EQ(outcome.code, 0) << outcome.output;
+    const std::string reason =
+        "none can be read: " + (folder_ / "manifest.csv").string() + ":5: left: ";
+    EXPECT_NE(outcome.output.find("no samples of the split test, so no metrics beside those on "
+                                  "val: " +
+                                  reason),
+              std::string::npos)
+        << outcome.output;
+    const json summary = json::parse(read_text(folder_ / name / "summary.json"));
+    EXPECT_EQ(summary["best_epoch"], 1);
+    EXPECT_EQ(summary["quarantined"], (json{{"test", 2}}));
+    EXPECT_FALSE(summary.contains("accuracy"));
+    EXPECT_TRUE(summary["no_test"].get<std::string>().starts_with(reason)) << summary;
+    expect_error(unbraid_program("eval " + (folder_ / name).string()), 4, reason);
+    // Without val nothing could be chosen: said before training.
+    write_text(folder_ / "manifest.csv", rows + "c,val,0," + unread + ",1\n");
+    const Outcome none = train(skip, "none");
+    expect_error(none, 4, "expected samples of the split val, none can be read: ");
+    EXPECT_EQ(none.output.find("epoch"), std::string::npos) << none.output;
+  }
+}
+
 TEST_F(CommandLine, BadCheckpointsAndStorageAreFive) {
   ASSERT_EQ(train("").code, 0);
   EXPECT_EQ(std::system(  // NOLINT(cert-env33-c)

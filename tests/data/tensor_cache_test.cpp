@@ -225,6 +225,34 @@ TEST_F(Cache, SaysWhenItsFolderCannotBe) {
             std::string::npos);
 }
 
+TEST_F(Cache, IsSharedAsTheUmaskSays) {
+  const mode_t before = umask(022);
+  TensorCache(folder(), kPlenty).store("a", numbers(1));
+  umask(before);
+  ASSERT_EQ(shards_in(folder()).size(), 1);
+  struct stat status {};
+  ASSERT_EQ(stat(shards_in(folder()).front().c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 0777, 0644);
+  static_cast<void>(folder_.write("cache/hidden.shard", "x"));
+  fs::permissions(folder() / "hidden.shard", fs::perms::none);
+  fs::permissions(folder(), fs::perms(0555));
+  // Nobody else may write there.
+  EXPECT_EXIT(
+      {
+        const bool other = getuid() != 0 || setuid(65534) == 0;
+        TensorCache cache(folder(), kPlenty);
+        const auto found = cache.find("a");
+        cache.store("b", numbers(2));
+        const TensorCache::Counts counts = cache.counts();
+        const bool right = other && found.has_value() && torch::equal(*found, numbers(1)) &&
+                           !cache.find("b").has_value() && counts.read_only && !counts.full &&
+                           counts.stored == 0 && counts.unreadable == 1;
+        _exit(right ? 0 : 1);
+      },
+      ::testing::ExitedWithCode(0), "");
+  fs::permissions(folder(), fs::perms(0755));
+}
+
 /// Counts what it decodes: the size of a file.
 class CountingDecoder final : public Decoder {
  public:

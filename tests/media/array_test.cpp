@@ -40,6 +40,15 @@ TEST_F(Array, ReadsASamplesOwnFile) {
   EXPECT_TRUE(torch::equal(array, torch::tensor({{1.F, 2.F, 3.F}, {4.F, 5.F, 6.F}})));
 }
 
+TEST_F(Array, ReadsASingleNumberAsAVector) {
+  Options options = options_of({});
+  const ArrayDecoder decoder(options);
+  EXPECT_TRUE(
+      torch::equal(decoder.decode(folder_.write("a.npy", npy("()", {3}))), torch::tensor({3.0F})));
+  Options of_rows = options_of({{"table", folder_.write("t.npy", npy("(3,)", {4, 5, 6}))}});
+  EXPECT_TRUE(torch::equal(ArrayDecoder(of_rows).decode("1"), torch::tensor({5.0F})));
+}
+
 TEST_F(Array, ReadsARowOfATable) {
   const std::string path = folder_.write("t.npy", npy("(3, 2, 1)", {1, 2, 3, 4, 5, 6}));
   Options options = options_of({{"table", path}});
@@ -137,6 +146,18 @@ TEST_F(Npz, ReadsItsMembers) {
   }
   const std::string one = write("one.npz", "np.savez(path, np.ones(3))");
   EXPECT_TRUE(torch::equal(decoder("").decode(one), torch::ones({3})));
+}
+
+TEST_F(Npz, SaysWhatIsWrongWithItsMembers) {
+  const std::string none = write("none.npz", "np.savez(path)");
+  expect_data_error([&] { return decoder("").decode(none); },
+                    {none, "expected one array or more, found none"});
+  std::string twice = content_of(write("twice.npz", "np.savez(path, a=[1.0], b=[2.0])"));
+  for (size_t at = twice.find("b.npy"); at != std::string::npos; at = twice.find("b.npy")) {
+    twice[at] = 'a';
+  }
+  const std::string path = folder_.write("twice.npz", twice);
+  expect_data_error([&] { return decoder("a").decode(path); }, {path, "two members of one name"});
 }
 
 TEST_F(Npz, FindsDamage) {

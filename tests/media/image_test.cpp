@@ -246,6 +246,22 @@ TEST_F(Image, RefusesHugeImagesByTheirHeader) {
   expect_data_error([&] { read_image(path, 3); }, {path, "28672 x 28672"});
 }
 
+TEST_F(Image, RefusesMorePixelsThanAPngsHeaderSays) {
+  for (const int64_t side : {40, 4000}) {
+    for (const bool interlaced : {false, true}) {
+      std::string content =
+          content_of(png(torch::zeros({side, side, 3}, torch::kUInt8), interlaced));
+      content.replace(16, 8, big_endian(4) + big_endian(4));
+      content.replace(29, 4, big_endian(crc_of(content.substr(12, 17))));
+      if (side > 40) {  // what is surplus is not even looked through: its end is not missed
+        content.resize(content.size() - 1000);
+      }
+      const std::string path = folder_.write("surplus.png", content);
+      expect_data_error([&] { read_image(path, 3); }, {path, "more pixels than its header says"});
+    }
+  }
+}
+
 // An image with edges and gradients, [height, width, 3].
 torch::Tensor pattern(int64_t height, int64_t width) {
   const torch::Tensor rows = torch::arange(height, torch::kFloat).view({height, 1, 1});

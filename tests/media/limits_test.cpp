@@ -89,10 +89,12 @@ TEST_F(LimitsOfKinds, Audio) {
 }
 
 TEST_F(LimitsOfKinds, Image) {
-  const std::string path = folder_.file("a.png");
-  testing::reference(folder_, "saved",
-                     write_array(folder_.file("a.npy"), torch::zeros({400, 500, 3})), {path});
-  expect_limited({{"kind", std::string("image")}}, path, 0.6, 0.5, false);
+  for (const char* name : {"a.png", "a.webp"}) {
+    const std::string path = folder_.file(name);
+    testing::reference(folder_, "saved",
+                       write_array(folder_.file("a.npy"), torch::zeros({400, 500, 3})), {path});
+    expect_limited({{"kind", std::string("image")}}, path, 0.6, 0.5, true);
+  }
 }
 
 TEST_F(LimitsOfKinds, FoldersOfFrames) {

@@ -91,6 +91,36 @@ TEST_F(Sound, ReadsWhatLibsndfileOrFfmpegKnow) {
   }
 }
 
+TEST_F(Sound, FindsDamagedAndCutMp3sWithoutChatter) {
+  if (!container_support()) {
+    GTEST_SKIP() << "libsndfile does not tell";
+  }
+  for (const std::string options : {"-b:a 64k", "-q:a 5"}) {
+    const std::string path = folder_.file("a.mp3");
+    run("ffmpeg -y -f lavfi -i sine=frequency=1000:duration=3 " + options + " " + path);
+    const std::string whole = content_of(path);
+    const torch::Tensor sound = read_audio(path, 44100);
+    EXPECT_NEAR(static_cast<double>(sound.size(0)), 3 * 44100, 1152) << options;
+    // Tags of two kinds at its end belong to it.
+    const std::string tagged =
+        folder_.write("tagged.mp3", whole + "APETAGEX" + std::string("\xd0\x07\0\0\x20\0\0\0", 8) +
+                                        std::string(16, '\0') + "TAG" + std::string(125, ' '));
+    EXPECT_TRUE(torch::equal(read_audio(tagged, 44100), sound)) << options;
+    ::testing::internal::CaptureStderr();
+    for (const double part : {0.1, 0.5, 0.9}) {
+      const std::string half = cut(whole, static_cast<size_t>(part * whole.size()));
+      expect_data_error([&] { read_audio(half, 44100); }, {half, "truncated"});
+    }
+    std::string damaged = whole;
+    for (size_t i = damaged.size() / 2; i < damaged.size() * 3 / 4; ++i) {
+      damaged[i] = static_cast<char>(i * 7919 >> 3);
+    }
+    const std::string other = folder_.write("damaged.mp3", damaged);
+    expect_data_error([&] { read_audio(other, 44100); }, {other, "truncated"});
+    EXPECT_EQ(::testing::internal::GetCapturedStderr(), "");
+  }
+}
+
 TEST_F(Sound, ResamplesToTheSpectrumOfFouriersMethod) {
   // [1 s] of whole periods, so that Fourier's method is exact.
   const auto tones = [](int rate, const std::vector<double>& hertz) {
@@ -231,6 +261,8 @@ TEST_F(Sound, RefusesAbsurdHeaders) {
   expect_data_error(read(patched(22, "\xff\xff")), {"patched"});
   expect_data_error(read(patched(22, std::string("\x80\0", 2))), {"patched"});
   expect_data_error(read(patched(22, std::string(2, '\0'))), {"patched"});
+  expect_data_error(read(patched(32, std::string(2, '\0'))), {"patched", "says 0 and 16"});
+  expect_data_error(read(patched(34, std::string("\x07\0", 2))), {"patched", "says 2 and 7"});
 }
 
 TEST_F(Sound, RefusesSamplesThatAreNotFinite) {

@@ -57,7 +57,7 @@ TEST_F(Vocabulary, TakesTheLongestPieces) {
 }
 
 TEST_F(Vocabulary, EqualsAnIndependentTokenizer) {
-  std::string list = "the\nquick\n##er\nfox\n##es\n.\n,\n!\n$\n—\n茶\ncafe\nCafé\n##s\nstraße\n";
+  std::string list = "the\nquick\n##er\nfox\n##es\n.\n,\n!\n$\n—\n茶\ncafe\nCafé\nstraße\n";
   for (char letter = 'a'; letter <= 'z'; ++letter) {
     list += fmt::format("{0}\n##{0}\n", letter);
   }
@@ -92,6 +92,8 @@ TEST_F(Vocabulary, RefusesAFileThatIsNone) {
   expect_data_error([&] { WordPieces(folder_.file("none")); }, {"none"});
   const std::string words = folder_.write("words", "[PAD]\n[UNK]\n[CLS]\nthe\n");
   expect_data_error([&] { WordPieces{words}; }, {words, "[SEP]", "4 lines"});
+  const std::string twice = folder_.write("twice", "[PAD]\n[UNK]\n[CLS]\n[SEP]\nthe\na\nthe\n");
+  expect_data_error([&] { WordPieces{twice}; }, {twice + ":7", "'the' of line 5"});
   const std::string empty = folder_.write("empty", "");
   expect_data_error([&] { WordPieces{empty}; }, {empty, "empty"});
 }

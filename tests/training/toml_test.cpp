@@ -84,6 +84,11 @@ TEST(ApplyOverride, RefusesWhatCannotBeSet) {
   Value root = parse_toml("seed = 1\n", "r.toml");
   EXPECT_EQ(message_of([&] { apply_override(root, "seed"); }), "--set seed: expected key=value");
   EXPECT_EQ(message_of([&] { apply_override(root, "=3"); }), "--set =3: expected key=value");
+  for (const std::string number : {"99999999999999999999", "-9223372036854775809"}) {
+    EXPECT_EQ(message_of([&] { apply_override(root, "seed=" + number); }),
+              "--set seed=" + number +
+                  ": expected an integer from -9223372036854775808 to 9223372036854775807");
+  }
   EXPECT_EQ(message_of([&] { apply_override(root, "seed.deep=3"); }),
             "--set seed.deep=3: expected seed to be a table");
 }

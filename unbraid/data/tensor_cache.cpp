@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstring>
 #include <mutex>
+#include <random>
 #include <tuple>
 #include <unordered_map>
 #include <vector>
@@ -119,10 +120,7 @@ class TensorCache::Impl {
       throw StorageError(fmt::format("{}: cannot make the cache's folder: {}", folder_.string(),
                                      failure.message()));
     }
-    if (access(folder_.c_str(), W_OK) != 0) {
-      throw StorageError(fmt::format("{}: the cache cannot be written: {}", folder_.string(),
-                                     std::strerror(errno)));
-    }
+    counts_.read_only = access(folder_.c_str(), W_OK) != 0;
     for (fs::directory_iterator entry(folder_, failure), end; !failure && entry != end;
          entry.increment(failure)) {
       if (entry->path().extension() == kExtension) {
@@ -192,8 +190,9 @@ class TensorCache::Impl {
     const int64_t size = kHeaderBytes + aligned(header.bytes);
 
     const std::unique_lock lock(mutex_);
-    if (counts_.full || counts_.bytes + size > max_bytes_ || !writable_shard(size)) {
-      counts_.full = true;
+    if (counts_.full || counts_.read_only || counts_.bytes + size > max_bytes_ ||
+        !writable_shard(size)) {
+      counts_.full = !counts_.read_only;
       return;
     }
     // The header last: what is cut short has none.
@@ -228,6 +227,10 @@ class TensorCache::Impl {
   }
 
   void read_headers(const fs::path& path) {
+    if (access(path.c_str(), R_OK) != 0) {
+      ++counts_.unreadable;
+      return;
+    }
     const auto mapping = map_file(path);
     counts_.bytes += mapping->size();
     const size_t shard = shards_.size();
@@ -260,9 +263,14 @@ class TensorCache::Impl {
     if (failure || bytes + size > max_bytes_) {
       return false;
     }
-    std::string path = (folder_ / "XXXXXX").string() + kExtension;
-    const int descriptor =
-        mkostemps(path.data(), static_cast<int>(std::strlen(kExtension)), O_CLOEXEC);
+    // A name of its own, and as mkstemp does not, with the rights that the umask leaves.
+    std::random_device random;
+    fs::path path;
+    int descriptor = -1;
+    do {
+      path = folder_ / fmt::format("{:08x}{}", random(), kExtension);
+      descriptor = ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    } while (descriptor < 0 && errno == EEXIST);
     if (descriptor < 0) {
       return false;
     }

@@ -20,7 +20,8 @@ namespace unbraid {
 class TensorCache {
  public:
   /// Makes `folder` where it is missing, and reads the headers of what is there. Nothing is added
-  /// that would make the folder larger than `max_bytes`. Throws StorageError.
+  /// that would make the folder larger than `max_bytes`, and nothing at all to one that may be read
+  /// but not written. Files are as others may read them by the umask. Throws StorageError.
   TensorCache(const std::filesystem::path& folder, int64_t max_bytes);
   ~TensorCache();
   TensorCache(const TensorCache&) = delete;
@@ -35,8 +36,10 @@ class TensorCache {
   struct Counts {
     size_t found = 0;
     size_t stored = 0;
-    int64_t bytes = 0;  // of the folder
-    bool full = false;  // something was left out
+    int64_t bytes = 0;       // of the folder
+    bool full = false;       // something was left out
+    bool read_only = false;  // its folder cannot be written
+    size_t unreadable = 0;   // files that were there and cannot be opened
   };
   [[nodiscard]] Counts counts() const;
 

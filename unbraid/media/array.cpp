@@ -1,6 +1,7 @@
 #include "unbraid/media/array.h"
 
 #include <charconv>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -14,11 +15,16 @@
 namespace unbraid {
 namespace {
 
+constexpr std::string_view kEmptyZip = "PK\x05\x06";
+
 NpyArray read_npy(const std::string& path, const std::string& member, int64_t max_bytes) {
   // Anything else is refused by its first bytes, however large it is.
   const File file(path);
   if (file.read(0, kZipMagic.size()) == kZipMagic) {
     return {read_npz_member(file, member, max_bytes), path};
+  }
+  if (file.read(0, kEmptyZip.size()) == kEmptyZip) {
+    throw file.error("expected one array or more, found none");
   }
   if (file.read(0, kNpyMagic.size()) != kNpyMagic) {
     throw file.error("expected a .npy or .npz file");
@@ -26,9 +32,9 @@ NpyArray read_npy(const std::string& path, const std::string& member, int64_t ma
   return {read_file(file, max_bytes), path};
 }
 
-// The elements from `first` on that fill `shape`.
+// The elements from `first` on that fill `shape`; a single number as a vector of one.
 torch::Tensor tensor_of(const NpyArray& array, int64_t first, torch::IntArrayRef shape) {
-  torch::Tensor tensor = torch::empty(shape);
+  torch::Tensor tensor = shape.empty() ? torch::empty({1}) : torch::empty(shape);
   array.read(first, {tensor.data_ptr<float>(), static_cast<size_t>(tensor.numel())});
   return tensor;
 }

@@ -96,7 +96,7 @@ torch::Tensor AudioDecoder::decode(const std::string& cell) const {
 }
 
 std::string AudioDecoder::cache_key(const std::string& cell) const {
-  std::string key = fmt::format("audio 4 {}", settings_.sample_rate);
+  std::string key = fmt::format("audio 5 {}", settings_.sample_rate);
   if (!is_drawn()) {
     const SpectrogramSettings& stft = settings_.spectrogram;
     const FbankSettings& bank = settings_.filters;

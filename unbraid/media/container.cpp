@@ -13,6 +13,7 @@ extern "C" {
 #include <cerrno>
 #include <chrono>
 #include <cmath>
+#include <cstring>
 #include <mutex>
 #include <optional>
 
@@ -23,6 +24,7 @@ extern "C" {
 #include "unbraid/media/image.h"
 #include "unbraid/media/image_codecs.h"
 #include "unbraid/media/limits.h"
+#include "unbraid/media/whole.h"
 
 namespace unbraid {
 namespace {
@@ -50,7 +52,16 @@ using Packet = std::unique_ptr<AVPacket, PacketFree>;
 using Frame = std::unique_ptr<AVFrame, FrameFree>;
 using Codec = std::unique_ptr<AVCodecContext, CodecFree>;
 
+/// Of a fault in a file. Where FFmpeg found none of its own, it gives numbers of the system's, such
+/// as "Operation not permitted".
 std::string in_words(int error) {
+  if (error == AVERROR_EOF) {
+    return "it ends too early";
+  }
+  if (error == AVERROR(EPERM) || error == AVERROR(EIO) || error == AVERROR(EINVAL) ||
+      error == AVERROR(ENOMEM) || error == AVERROR(EAGAIN)) {
+    return "FFmpeg cannot make sense of it";
+  }
   char text[AV_ERROR_MAX_STRING_SIZE] = {};
   av_strerror(error, text, sizeof text);
   return text;
@@ -74,6 +85,7 @@ class Container {
       throw file_.error(
           fmt::format("expected at most {} bytes, the file has {}", kMaxFileBytes, file_.size()));
     }
+    check_is_whole(file_);
     try {
       open();
     } catch (...) {
@@ -120,7 +132,7 @@ class Container {
       const int status = av_read_frame(format_, &packet);
       if (status == AVERROR_EOF) {
         if (format_->pb->error < 0) {
-          throw error(fmt::format("cannot be read: {}", in_words(format_->pb->error)));
+          require(format_->pb->error, "damaged or truncated");
         }
         return false;
       }
@@ -144,12 +156,6 @@ class Container {
       throw error(
           fmt::format("truncated: expected {} packets, found {}", stream.nb_frames, packets_));
     }
-    if (name == "avi") {
-      const int64_t size = 8 + int64_t{little_endian(file_.read(0, 8), 4)};
-      if (size > file_.size()) {
-        throw error(fmt::format("truncated: expected {} bytes, found {}", size, file_.size()));
-      }
-    }
     const double start = format_->start_time == AV_NOPTS_VALUE
                              ? 0.0
                              : static_cast<double>(format_->start_time) / AV_TIME_BASE;
@@ -157,15 +163,22 @@ class Container {
                                 ? 0.0
                                 : static_cast<double>(format_->duration) / AV_TIME_BASE;
     const double found = end_ - start;
-    const bool from_header = (name.starts_with("matroska") || name == "flv") &&
+    const bool of_mp3 = name == "mp3";
+    const bool from_header = (name.starts_with("matroska") || name == "flv" || of_mp3) &&
                              format_->duration_estimation_method == AVFMT_DURATION_FROM_STREAM;
-    if (from_header && promised - found > std::max(0.5, 0.1 * promised)) {
+    // The number of packets that an MP3 names is that of 1152 samples each, give or take a few.
+    const double tolerance = of_mp3 ? 3 * 1152.0 / std::max(stream.codecpar->sample_rate, 1)
+                                    : std::max(0.5, 0.1 * promised);
+    if (from_header && promised - found > tolerance) {
       throw error(fmt::format("truncated: expected {:.2f} seconds, found {:.2f}", promised, found));
     }
   }
 
   void require(int status, const char* what) const {
     check_time();
+    if (status < 0 && failure_ != 0) {
+      throw error(fmt::format("cannot be read: {}", std::strerror(failure_)));
+    }
     if (status < 0) {
       throw error(fmt::format("{}: {}", what, in_words(status)));
     }
@@ -194,6 +207,7 @@ class Container {
     format_->pb = io_;
     format_->flags |= AVFMT_FLAG_CUSTOM_IO;
     format_->io_open = refuse_to_open;
+    format_->opaque = this;
     format_->max_streams = kMaxStreams;
     format_->interrupt_callback = {is_late, this};
     AVFormatContext* opening = format_;
@@ -202,10 +216,12 @@ class Container {
     const int status = avformat_open_input(&opening, "", nullptr, &settings);
     av_dict_free(&settings);
     format_ = opening;  // null after a failure
-    throw_if_stopped();
-    if (status < 0) {
-      throw error(fmt::format("expected a media file, FFmpeg says: {}", in_words(status)));
+    if (status < 0 && refused_) {
+      throw error("expected a media file, found one that refers to others");
     }
+    const bool begins_well = status == AVERROR_EOF || status == AVERROR(EIO) ||
+                             status == AVERROR(EPERM) || status == AVERROR(ENOMEM);
+    require(status, begins_well ? "damaged or truncated" : "expected a media file");
     require(avformat_find_stream_info(format_, nullptr), "damaged or truncated");
   }
 
@@ -224,8 +240,12 @@ class Container {
       got = pread(container->file_.descriptor(), into, static_cast<size_t>(count),
                   container->position_);
     } while (got < 0 && errno == EINTR);
-    if (got <= 0) {
-      return got == 0 ? AVERROR_EOF : AVERROR(errno);
+    if (got < 0) {
+      container->failure_ = errno;
+      return AVERROR(errno);
+    }
+    if (got == 0) {
+      return AVERROR_EOF;
     }
     container->position_ += got;
     return static_cast<int>(got);
@@ -248,8 +268,9 @@ class Container {
   }
 
   // Playlists and references to other files lead nowhere.
-  static int refuse_to_open(AVFormatContext* /*format*/, AVIOContext** /*io*/, const char* /*url*/,
+  static int refuse_to_open(AVFormatContext* format, AVIOContext** /*io*/, const char* /*url*/,
                             int /*flags*/, AVDictionary** /*options*/) {
+    static_cast<Container*>(format->opaque)->refused_ = true;
     return AVERROR(EPERM);
   }
 
@@ -261,8 +282,10 @@ class Container {
   File file_;
   DecodeBudget::Clock::time_point deadline_;
   int64_t position_ = 0;
-  int64_t packets_ = 0;  // of the stream that is read
-  double end_ = 0;       // of what was read of any stream, in seconds
+  int failure_ = 0;       // of the system, to read the file
+  bool refused_ = false;  // to open another file
+  int64_t packets_ = 0;   // of the stream that is read
+  double end_ = 0;        // of what was read of any stream, in seconds
   AVIOContext* io_ = nullptr;
   AVFormatContext* format_ = nullptr;
 };
@@ -484,7 +507,9 @@ class VideoFile::Impl {
       }
       const int64_t stamp = packet->pts != AV_NOPTS_VALUE ? packet->pts : packet->dts;
       if (stamp == AV_NOPTS_VALUE) {
-        throw container_->error("expected time stamps, its frames have none");
+        throw container_->error(
+            "expected time stamps, its frames have none (\"ffmpeg -i IN OUT.mp4\" writes a file "
+            "that has them)");
       }
       all_stamped_ = all_stamped_ && packet->pts != AV_NOPTS_VALUE;
       times_.push_back(seconds_of(stamp, *stream_));

@@ -3,17 +3,22 @@
 #include <bit>
 #include <csetjmp>
 #include <cstring>
+#include <exception>
+#include <string_view>
 #include <vector>
 
 #include <fmt/format.h>
 
 #include "unbraid/core/error.h"
 #include "unbraid/media/image_codecs.h"
+#include "unbraid/media/limits.h"
 
 namespace unbraid {
 namespace {
 
 constexpr png_alloc_size_t kMostChunkBytes = 1 << 20;
+constexpr size_t kMostSurplusBytes = 1 << 14;  // of pixels after the last row, compressed
+constexpr const char* kSurplus = "more pixels than its header says";
 
 // libpng reports errors by longjmp, which must not pass over a destructor: so everything with one
 // lives in this object, and each step below is a function of plain values.
@@ -62,6 +67,9 @@ class PngReader {
  private:
   void step(void (PngReader::*action)()) {
     if (setjmp(png_jmpbuf(png_)) != 0) {
+      if (stopped_ != nullptr) {
+        std::rethrow_exception(stopped_);
+      }
       throw DataError(fmt::format("{}: damaged or truncated PNG: {}", path_, error_));
     }
     (this->*action)();
@@ -113,9 +121,31 @@ class PngReader {
     if (count > reader->left_) {
       png_error(png, "the file ends too early");
     }
+    if (reader->watch(count)) {
+      png_error(png, kSurplus);
+    }
     std::memcpy(bytes, reader->next_, count);
     reader->next_ += count;
     reader->left_ -= count;
+  }
+
+  // As libpng reads on: some bytes may hold a thousand times as many pixels, which it inflates even
+  // where no row is left for them. Whether they are too many; throws nothing.
+  bool watch(size_t count) {
+    try {
+      DecodeBudget::require_time(deadline_, path_);
+    } catch (...) {
+      stopped_ = std::current_exception();
+      return true;
+    }
+    constexpr png_uint_32 kPixels = 0x49444154;  // "IDAT"
+    constexpr png_byte kPasses = 7;
+    const bool of_pixels = png_get_io_chunk_type(png_) == kPixels && !rows_.empty();
+    const bool all_read = png_get_interlace_type(png_, info_) == PNG_INTERLACE_NONE
+                              ? png_get_current_row_number(png_) >= rows_.size()
+                              : png_get_current_pass_number(png_) >= kPasses;
+    surplus_ += of_pixels && all_read ? count : 0;
+    return surplus_ > kMostSurplusBytes;
   }
 
   [[noreturn]] static void on_error(png_structp png, png_const_charp message) {
@@ -124,13 +154,20 @@ class PngReader {
     png_longjmp(png, 1);
   }
 
-  // What libpng warns of concerns metadata; pixels that are damaged or absent are errors.
-  static void on_warning(png_structp /*png*/, png_const_charp /*message*/) {}
+  // What else libpng warns of concerns metadata; pixels that are damaged or absent are errors.
+  static void on_warning(png_structp png, png_const_charp message) {
+    if (std::string_view(message).ends_with("Too much image data")) {
+      png_error(png, kSurplus);
+    }
+  }
 
   const std::string& path_;
   const bool numbers_;
   const char* next_;
   size_t left_;
+  size_t surplus_ = 0;
+  DecodeBudget::Clock::time_point deadline_ = DecodeBudget::deadline();
+  std::exception_ptr stopped_;
   png_structp png_ = nullptr;
   png_infop info_ = nullptr;
   std::vector<png_bytep> rows_;

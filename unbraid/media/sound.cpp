@@ -32,6 +32,23 @@ struct SoundCloser {
 };
 using Sound = std::unique_ptr<SNDFILE, SoundCloser>;
 
+// Numbers that libsndfile makes its own of.
+void check_wav_format(const File& file, int64_t offset) {
+  constexpr uint32_t kPcm = 1;
+  const std::string format = file.read(offset, 16);
+  if (format.size() < 16) {
+    return;  // cut, which is said elsewhere
+  }
+  const uint32_t block = little_endian(format, 12) & 0xffff;
+  const uint32_t bits = little_endian(format, 12) >> 16;
+  if (block == 0 || ((little_endian(format, 0) & 0xffff) == kPcm && bits < 8)) {
+    throw file.error(
+        fmt::format("expected blocks of some bytes and samples of 8 bits or more, its header says "
+                    "{} and {}",
+                    block, bits));
+  }
+}
+
 // libsndfile shortens a cut WAV silently to what is left, so its chunks are held against the size
 // of the file. A program that writes to a pipe leaves a size near the maximum: then nothing is
 // known.
@@ -51,6 +68,9 @@ void check_wav_is_whole(const File& file) {
     }
     const std::string chunk = file.read(offset, 8);
     const uint32_t size = little_endian(chunk, 4);
+    if (chunk.starts_with("fmt ")) {
+      check_wav_format(file, offset + 8);
+    }
     if (chunk.starts_with("data") && size >= kUnknownSize) {
       return;
     }
@@ -87,11 +107,23 @@ void check_ogg_is_whole(const File& file) {
   }
 }
 
-// Null when libsndfile does not know the format, which may still be one of FFmpeg's.
+/// Whether libsndfile would take it for an MP3, or another layer of MPEG audio.
+bool is_mpeg_audio(const std::string& magic) {
+  const auto byte = [&](size_t i) { return static_cast<unsigned char>(magic[i]); };
+  return magic.starts_with("ID3") ||
+         (magic.size() > 1 && byte(0) == 0xff && (byte(1) & 0xe0) == 0xe0 && (byte(1) & 6) != 0);
+}
+
+// Null when libsndfile does not know the format, which may still be one of FFmpeg's, and for MPEG
+// audio where there is FFmpeg: libsndfile's decoder reads on where it is damaged or cut, and says
+// so on standard error.
 Sound open_sound(const File& file, SF_INFO& info) {
   const std::string magic = file.read(0, 12);
   const bool wav = magic.size() == 12 && magic.starts_with("RIFF") && magic.ends_with("WAVE");
   const bool ogg = magic.starts_with("OggS");
+  if (is_mpeg_audio(magic) && container_support()) {
+    return nullptr;
+  }
   if (wav) {
     check_wav_is_whole(file);
   } else if (ogg) {

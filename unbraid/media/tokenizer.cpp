@@ -140,7 +140,10 @@ WordPieces::WordPieces(const std::string& path) {
     if (line.ends_with('\r')) {
       line.pop_back();
     }
-    ids_[line] = size_;
+    if (const auto [known, is_new] = ids_.emplace(line, size_); !is_new) {
+      throw DataError(fmt::format("{}:{}: expected every piece once, found '{}' of line {} again",
+                                  path, size_ + 1, known->first, known->second + 1));
+    }
   }
   const auto special = [&](const char* piece) {
     const auto found = ids_.find(piece);

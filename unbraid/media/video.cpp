@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string_view>
 
 #include <fmt/format.h>
 
@@ -46,7 +47,7 @@ std::vector<std::string> images_of(const std::string& folder) {
     throw DataError(
         fmt::format("{}: expected images (.jpg, .png, .webp) in this folder, found none", folder));
   }
-  std::sort(names.begin(), names.end());
+  std::sort(names.begin(), names.end(), numbered_before);
   return names;
 }
 
@@ -177,6 +178,36 @@ std::vector<int64_t> choose_frames(FrameChoice choice, int64_t total, int64_t co
     }
   }
   return numbers;
+}
+
+bool numbered_before(const std::string& name, const std::string& other) {
+  constexpr std::string_view kDigits = "0123456789";
+  // The digits at the start of `rest`, which are taken off it, without leading zeros.
+  const auto number = [&](std::string_view& rest) {
+    std::string_view digits = rest.substr(0, rest.find_first_not_of(kDigits));
+    rest.remove_prefix(digits.size());
+    digits.remove_prefix(std::min(digits.find_first_not_of('0'), digits.size()));
+    return digits;
+  };
+  const auto is_digit = [&](char character) { return kDigits.find(character) != kDigits.npos; };
+  std::string_view left = name;
+  std::string_view right = other;
+  while (!left.empty() && !right.empty()) {
+    if (is_digit(left.front()) && is_digit(right.front())) {
+      const std::string_view a = number(left);
+      const std::string_view b = number(right);
+      if (a != b) {
+        return a.size() != b.size() ? a.size() < b.size() : a < b;
+      }
+      continue;
+    }
+    if (left.front() != right.front()) {
+      return left.substr(0, 1) < right.substr(0, 1);
+    }
+    left.remove_prefix(1);
+    right.remove_prefix(1);
+  }
+  return left.empty() && right.empty() ? name < other : left.empty();
 }
 
 VideoDecoder::VideoDecoder(Options& options)

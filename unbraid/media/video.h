@@ -20,6 +20,10 @@ enum class FrameChoice {
 std::vector<int64_t> choose_frames(FrameChoice choice, int64_t total, int64_t count,
                                    RandomStream* random);
 
+/// Whether a name comes before another one where the numbers in them count by their value, as in
+/// 2, 10, 010; those of one value by their characters.
+bool numbered_before(const std::string& name, const std::string& other);
+
 struct VideoSettings {
   int64_t frames = 1;
   FrameChoice choice = FrameChoice::kFirst;
@@ -28,7 +32,7 @@ struct VideoSettings {
 };
 
 /// kind = "video": frames of a clip, which is a file in any container and codec of FFmpeg or a
-/// folder of images, taken in the order of their names (`fps` does not apply to them). `decode`
+/// folder of images in the order of their names, numbers by value (`fps` is not for them). `decode`
 /// gives uint8 [N, height, width, channels], all frames at the rate `fps`; `load` decodes those
 /// alone that it needs, and of a JPEG no more than it needs. `transform` gives float [frames,
 /// channels, size, size], each frame as ImageTransform says. Encoders average clips over their

@@ -30,7 +30,8 @@ ZipArchive::ZipArchive(const File& file, std::string format)
     zip_error_init_with_code(&error, failure);
     const std::string what = zip_error_strerror(&error);
     zip_error_fini(&error);
-    throw damaged(": " + what);
+    throw damaged(": " +
+                  (failure == ZIP_ER_EXISTS ? std::string("two members of one name") : what));
   }
   handle_ = std::make_unique<Handle>(archive);
   const zip_int64_t count = zip_get_num_entries(archive, 0);

@@ -165,6 +165,9 @@ std::vector<SkippedSample> for_each_encoded(
     const TrainingSettings& settings,
     const std::function<void(const Batch& batch, const ModalityTensors& features)>& use,
     const std::vector<bool>& absent, EncodedBatches batches) {
+  if (data->size() == 0) {
+    return {};
+  }
   const torch::NoGradGuard no_grad;
   const AutocastGuard precision(settings.device.type(), settings.bf16);
   model.eval();
@@ -222,17 +225,17 @@ Evaluation evaluate(MultimodalModelImpl& model, const Task& task,
       },
       absent);
   result.samples = fused.samples();
-  if (result.samples == 0) {
-    throw DataError("expected samples to evaluate, " +
-                    (result.skipped.empty()
-                         ? std::string("all lack the modalities that are left")
-                         : "none can be read: " + result.skipped.front().reason));
-  }
   result.fused = fused.scores();
   for (const Scorer& scorer : alone) {
     result.alone.push_back(scorer.scores());
   }
   return result;
+}
+
+std::string why_no_samples(const Evaluation& evaluation, const DataSet& data) {
+  const auto& unread = evaluation.skipped.empty() ? data.dropped() : evaluation.skipped;
+  return unread.empty() ? "all lack the modalities that are left"
+                        : "none can be read: " + unread.front().reason;
 }
 
 std::vector<SubsetScores> evaluate_subsets(MultimodalModelImpl& model, const Task& task,

@@ -30,18 +30,20 @@ struct Scores {
 struct Evaluation {
   Scores fused;
   std::vector<Scores> alone;           // by modality; empty for one that is absent
-  size_t samples = 0;                  // that were read
+  size_t samples = 0;                  // that were read; without any there are no scores
   std::vector<SkippedSample> skipped;  // that could not be
 };
 
 /// Evaluates every sample of `data` once, in eval mode and without augmentation. Each modality
 /// alone is scored on the samples that have it. `absent[m]`: as if modality m did not exist;
 /// samples that have no other are then not among the `samples`. Leaves the model in eval mode.
-/// Stops at the next sample or encoder when asked to (core/stop.h). Throws DataError when no sample
-/// is left.
+/// Stops at the next sample or encoder when asked to (core/stop.h).
 Evaluation evaluate(MultimodalModelImpl& model, const Task& task,
                     const std::shared_ptr<const DataSet>& data, const TrainingSettings& settings,
                     const std::vector<bool>& absent = {});
+
+/// Why an evaluation of `data` has no samples.
+std::string why_no_samples(const Evaluation& evaluation, const DataSet& data);
 
 /// The fused output of a model that is given some of its modalities.
 struct SubsetScores {

@@ -1,6 +1,7 @@
 #include "unbraid/training/toml.h"
 
 #include <algorithm>
+#include <limits>
 #include <sstream>
 
 #include <fmt/format.h>
@@ -195,6 +196,14 @@ void apply_override(Value& root, const std::string& assignment) {
       value = table.front().second;
     }
   } catch (const RecipeError&) {
+    constexpr size_t kDigits = 18;  // that every integer may have
+    const size_t first = text.find_first_not_of("+-");
+    if (first <= 1 && text[first] != '0' && text.size() - first > kDigits &&
+        text.find_first_not_of("0123456789", first) == std::string::npos) {
+      throw RecipeError(fmt::format("{}: expected an integer from {} to {}", origin,
+                                    std::numeric_limits<int64_t>::min(),
+                                    std::numeric_limits<int64_t>::max()));
+    }
     // Not TOML: a bare word, which stays the string it is.
   }
   value.origin = origin;

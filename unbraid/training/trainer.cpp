@@ -218,7 +218,12 @@ class Training {
 
   Evaluation validated() {
     const AveragedWeights averaged(average_.get());
-    return scored("val", parts_.val);
+    Evaluation evaluation = scored("val", parts_.val);
+    if (evaluation.samples == 0) {
+      throw DataError("expected samples of the split val, " +
+                      why_no_samples(evaluation, *parts_.val));
+    }
+    return evaluation;
   }
 
   void run_epoch() {
@@ -404,10 +409,15 @@ class Training {
                    {"device", settings_.device.str()}}}};
     if (parts_.test != nullptr) {
       result.test = scored("test", parts_.test);
-      append_evaluation(best.epoch, "test", result.test);
-      summary.update(to_json(result.test, model_));
-      if (json confusion = confusion_to_json(result.test, model_); !confusion.empty()) {
-        summary["confusion"] = std::move(confusion);
+      if (result.test.samples == 0) {
+        result.no_test = why_no_samples(result.test, *parts_.test);
+        summary["no_test"] = result.no_test;
+      } else {
+        append_evaluation(best.epoch, "test", result.test);
+        summary.update(to_json(result.test, model_));
+        if (json confusion = confusion_to_json(result.test, model_); !confusion.empty()) {
+          summary["confusion"] = std::move(confusion);
+        }
       }
     }
     if (step_seconds_.empty() && directory_.has_summary()) {

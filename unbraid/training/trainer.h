@@ -44,7 +44,8 @@ class TrainingObserver {
 
 struct TrainingResult {
   int64_t best_epoch = 0;
-  Evaluation test;  // of the best epoch; without samples when there is no test split
+  Evaluation test;           // of the best epoch; without samples when there is no test split, or
+  std::string no_test = {};  // for the reason given here
   double seconds = 0;
 };
 
