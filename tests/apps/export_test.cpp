@@ -149,7 +149,7 @@ TEST_F(Export, ATorchScriptEncoderThatDoesNotFitIsThree) {
   expect_error(train(trust + " --set modalities.left.encoder.features=tokens"), 3,
                "encoder.features: expected feature_size beside it");
   write_text(folder_ / "empty.pt", "");
-  expect_error(train(trust + " --set modalities.left.encoder.file=empty.pt"), 3,
+  expect_error(train(trust + " --set modalities.left.encoder.file=" + file("empty.pt")), 3,
                "empty.pt: expected TorchScript, as torch.jit.save writes it: ");
   write_npy(folder_ / "table.npy", {60, 5}, std::vector<float>(300));
   expect_error(train(trust), 3, "modalities.left.encoder: does not take samples of the shape [5]");

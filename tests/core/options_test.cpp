@@ -81,7 +81,7 @@ TEST(Options, NamesPlaceKeyExpectedAndFound) {
   EXPECT_EQ(message_of([&] { options.table("count"); }),
             "r.toml:3: optimizer.count: expected a table, got 3");
   EXPECT_EQ(message_of([&] { options.texts("list"); }),
-            "r.toml:6: optimizer.list: expected a list of strings, got a list");
+            "r.toml:6: optimizer.list: expected a list of strings, got a list with 1");
 }
 
 TEST(Options, ChecksRanges) {
