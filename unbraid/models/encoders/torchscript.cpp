@@ -4,6 +4,7 @@
 #include <array>
 #include <exception>
 #include <new>
+#include <sstream>
 
 #include <c10/util/hash.h>
 #include <fmt/format.h>
@@ -33,19 +34,27 @@ std::string reason_of(const std::exception& error) {
   return line.empty() ? "it is damaged" : line;
 }
 
-InputFile open_script(const std::string& file) {
+std::string read_script(const std::string& file) {
+  constexpr uint64_t kSmallestArchive = 22;  // bytes of a ZIP without files
   try {
-    return InputFile(file);
+    const InputFile input(file);
+    if (input.size() >= kSmallestArchive) {
+      std::string content(input.size(), '\0');
+      input.read(0, content.data(), content.size());
+      return content;
+    }
   } catch (const StorageError& error) {
     throw RecipeError(fmt::format("{}; the file holds the encoder's code, which checkpoints do not",
                                   error.what()));
   }
+  throw RecipeError(
+      fmt::format("{}: expected TorchScript, as torch.jit.save writes it: it is too short", file));
 }
 
 torch::jit::Module load_script(const std::string& file) {
-  static_cast<void>(open_script(file));
+  std::istringstream content(read_script(file));
   try {
-    return torch::jit::load(file, torch::kCPU);
+    return torch::jit::load(content, torch::kCPU);
   } catch (const std::exception& error) {
     throw RecipeError(fmt::format("{}: expected TorchScript, as torch.jit.save writes it: {}", file,
                                   reason_of(error)));
@@ -192,10 +201,7 @@ void TorchScriptEncoder::check_feature(const torch::Tensor& input, const torch::
 }
 
 std::string TorchScriptEncoder::checksum_of(const std::string& file) {
-  const InputFile input = open_script(file);
-  std::string content(input.size(), '\0');
-  input.read(0, content.data(), content.size());
-  return c10::sha1(content).str();
+  return c10::sha1(read_script(file)).str();
 }
 
 EncoderBuilder TorchScriptEncoder::read(Options& options) {
