@@ -27,8 +27,8 @@ class DataSet {
   [[nodiscard]] virtual Sample get(size_t index, uint64_t epoch, bool training) const = 0;
   /// Samples that were found unreadable before any was read; they are not among the others.
   [[nodiscard]] virtual const std::vector<SkippedSample>& dropped() const {
-    static const std::vector<SkippedSample> none;
-    return none;
+    static const std::vector<SkippedSample> kNone;
+    return kNone;
   }
 };
 
