@@ -164,6 +164,7 @@ class Comparing {
 
   void run() {
     check_recipes();
+    check_folder();
     tune();
     std::vector<FailedRun> failures;
     for (const auto& stage : stages()) {
@@ -185,6 +186,20 @@ class Comparing {
   }
 
  private:
+  /// Before anything runs, as every run would stumble over it.
+  void check_folder() const {
+    if (RunDirectory::was_created(out_)) {
+      throw Error(ExitCode::kUsage,
+                  fmt::format("{}: is the folder of a run; name another --out", out_.string()));
+    }
+    std::error_code failure;
+    fs::create_directories(out_, failure);
+    if (failure) {
+      throw StorageError(
+          fmt::format("{}: cannot create the folder: {}", out_.string(), failure.message()));
+    }
+  }
+
   using FolderOf = std::function<fs::path(const std::string& contender)>;
 
   [[nodiscard]] fs::path folder_of(const std::string& contender, int seed) const {
@@ -363,11 +378,12 @@ class Comparing {
     write_file_durably(out_ / "comparison.md", to_markdown(comparison));
     write_file_durably(out_ / "comparison.tex", to_latex(comparison));
     write_file_durably(out_ / "runs.csv", runs_to_csv(results));
-    std::cout << text
-              << "On test, by the epoch that was best on val; ± is half of the 95 % interval over "
-                 "the seeds.\nA gap is how much better a modality is when it is trained alone than "
-                 "inside the model.\n"
-              << "Tables and runs are in " << out_.string() << "\n";
+    std::cout
+        << text
+        << "On test, by the epoch that was best on val; ± is half of the 95 % interval over "
+           "the seeds.\nA gap is a modality trained alone minus inside the model: of an error, "
+           "below 0 where it does better alone.\n"
+        << "Tables and runs are in " << out_.string() << "\n";
   }
 
   void expect_none(const std::vector<FailedRun>& failures) const {

@@ -68,7 +68,8 @@ void expect_readable(const Recipe& recipe, const ManifestDataSet& data, Split sp
   }
 }
 
-/// The keys of a resolved recipe, with their tables, and their values.
+/// The keys of a resolved recipe that decide what a run becomes, with their tables, and their
+/// values.
 std::vector<std::pair<std::string, std::string>> keys_of(const std::string& resolved) {
   std::vector<std::pair<std::string, std::string>> keys;
   std::istringstream lines(resolved);
@@ -80,6 +81,10 @@ std::vector<std::pair<std::string, std::string>> keys_of(const std::string& reso
       keys.emplace_back(table + line.substr(0, equals), line.substr(equals + 3));
     }
   }
+  std::erase_if(keys, [](const auto& entry) {
+    return entry.first == "data.cache" || entry.first == "data.cache_gb" ||
+           entry.first == "data.workers";
+  });
   return keys;
 }
 
@@ -194,7 +199,7 @@ void expect_started_with(const Recipe& recipe, const std::filesystem::path& fold
   // Read again, as the run may be of a version that had fewer keys.
   const std::string started =
       parse_recipe(RunDirectory::open(folder).recipe(), (folder / "recipe.toml").string()).resolved;
-  if (started != recipe.resolved) {
+  if (keys_of(started) != keys_of(recipe.resolved)) {
     throw RecipeError(fmt::format(
         "{}: differs from the recipe that {} was started with ({}); resume with "
         "{}/recipe.toml, or name another --out",

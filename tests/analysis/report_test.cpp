@@ -201,6 +201,18 @@ TEST_F(Report, TellsVariantsOfOneMethodApart) {
             std::string::npos);
 }
 
+TEST_F(Report, TeachersOfUmtAreOfTheSeed) {
+  for (const int seed : {0, 1}) {
+    write_run(fmt::format("umt-seed{}", seed),
+              fmt::format("type = \"umt\"\n[method.teachers]\naudio = \"alone{}\"", seed), seed,
+              0.7, 0.6);
+  }
+  const json report = data();
+  ASSERT_EQ(report["methods"].size(), 1);
+  EXPECT_EQ(report["methods"][0]["label"], "umt");
+  EXPECT_EQ(report["methods"][0]["seeds"], json({0, 1}));
+}
+
 TEST_F(Report, ComparesWithTheRunsAloneThatAreBestOnVal) {
   write_run("slow", "type = \"unimodal\"\nmodality = \"audio\"\nx = 1", 0, 0.7, 0.7);
   write_run("fast", "type = \"unimodal\"\nmodality = \"audio\"\nx = 2", 0, 0.8, 0.8);

@@ -69,6 +69,25 @@ TEST_F(Compare, TeachesUmtByTheModalitiesAlone) {
       << trial;
 }
 
+TEST_F(Compare, RefusesAFolderThatIsNone) {
+  ASSERT_EQ(train("--set train.epochs=1", "out").code, 0);
+  expect_error(compare("--methods joint --seeds 1"), 2, "out: is the folder of a run");
+  std::filesystem::remove_all(folder_ / "out");
+  write_text(folder_ / "out", "mine");
+  expect_error(compare("--methods joint --seeds 1"), 5, "out: cannot create the folder");
+}
+
+TEST_F(Compare, ContinuesInAFolderThatWasMoved) {
+  ASSERT_EQ(compare("--methods joint --seeds 1").code, 0);
+  std::filesystem::rename(folder_ / "out", folder_ / "moved");
+  const Outcome outcome =
+      unbraid_program(fmt::format("compare {} --out {} --methods joint --seeds 2",
+                                  recipe().string(), (folder_ / "moved").string()));
+  EXPECT_EQ(outcome.code, 0) << outcome.output;
+  EXPECT_NE(outcome.output.find("3 of 6 runs are finished already"), std::string::npos)
+      << outcome.output;
+}
+
 TEST_F(Compare, RefusesRunsOnOtherData) {
   ASSERT_EQ(compare("--methods joint --seeds 1").code, 0);
   std::string manifest = read_text(folder_ / "manifest.csv");

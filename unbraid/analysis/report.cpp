@@ -144,7 +144,8 @@ json differing_settings(const std::vector<RunGroup>& groups) {
       cells.push_back(settings[key]);
       distinct.insert(settings[key]);
     }
-    if (distinct.size() > 1 && key != "seed" && key != "data.cache") {
+    if (distinct.size() > 1 && key != "seed" && key != "data.cache" &&
+        !key.starts_with("method.teachers.")) {
       rows.push_back({{"key", key}, {"values", std::move(cells)}});
     }
   }

@@ -15,7 +15,9 @@ namespace fs = std::filesystem;
 using Settings = std::vector<std::pair<std::string, std::string>>;
 
 bool says_how_it_learned(const std::string& key) {
-  return key != "seed" && key != "data.cache" && key != "data.workers";
+  // Teachers of umt are other ones for every seed.
+  return key != "seed" && key != "data.cache" && key != "data.workers" &&
+         !key.starts_with("method.teachers.");
 }
 
 std::string value_of(const Settings& settings, const std::string& key) {
