@@ -70,7 +70,7 @@ fs::path train_with_probes(const ProbeArguments& arguments) {
   std::vector<std::string> overrides = arguments.overrides;
   overrides.insert(overrides.begin(), "probe.gradients=true");
   const Recipe recipe = read_sized_recipe(arguments.given, overrides);
-  const fs::path out =
+  fs::path out =
       arguments.out.empty() ? default_folder(arguments.given, recipe) : fs::path(arguments.out);
   RunDirectory::check_free(out);
   const OpenedParts parts = open_parts(recipe, recipe.open_cache(), true);

@@ -158,8 +158,10 @@ void GradientProbe::add_closed_form(const torch::Tensor& output, const torch::Te
   const auto log_p = [&](const torch::Tensor& logits) {
     return logits.to(torch::kDouble).log_softmax(1).gather(1, target.unsqueeze(1));
   };
-  ClosedSums& sums =
-      sums_[modality].closed ? *sums_[modality].closed : sums_[modality].closed.emplace();
+  if (!sums_[modality].closed) {
+    sums_[modality].closed = ClosedSums{};
+  }
+  ClosedSums& sums = *sums_[modality].closed;
   sums.gradients += sum_of(norms_of(g_closed));
   sums.gradients_alone += sum_of(norms_of(u_closed));
   sums.residuals += sum_of(norms_of(residuals));
