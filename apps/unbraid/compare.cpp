@@ -1,5 +1,5 @@
 #include <algorithm>
-#include <cmath>
+#include <array>
 #include <filesystem>
 #include <functional>
 #include <iostream>
@@ -18,11 +18,16 @@
 #include "unbraid/analysis/comparison.h"
 #include "unbraid/core/durable_file.h"
 #include "unbraid/core/process.h"
+#include "unbraid/methods/method.h"
 
 namespace unbraid {
 namespace {
 
 namespace fs = std::filesystem;
+
+/// What a comparison writes beside its runs.
+constexpr std::array kFiles{"comparison.txt", "comparison.csv", "comparison.md",
+                            "comparison.tex", "runs.csv",       "tuning.txt"};
 
 struct CompareArguments {
   std::string recipe;
@@ -48,6 +53,26 @@ struct TunedKey {
   std::vector<std::string> values;
 };
 
+/// Before names go into recipes, where they are another kind of mistake.
+void expect_method(const std::string& name, const Recipe& recipe) {
+  const std::vector<std::string> known = method_names();
+  const auto usage = [](const std::string& what) {
+    return Error(ExitCode::kUsage, "--methods: " + what);
+  };
+  if (name.empty()) {
+    throw usage("expected names separated by commas, found an empty one");
+  }
+  if (std::find(known.begin(), known.end(), name) == known.end()) {
+    throw usage(fmt::format("expected one of {}, got {}", fmt::join(known, ", "), name));
+  }
+  if (name == "unimodal" && recipe.modalities.size() > 1) {
+    throw usage("each modality alone is trained anyway: leave unimodal out");
+  }
+  if (name == "route" && name != recipe.method->name()) {
+    throw usage("route has no defaults: it has to be the method of the recipe");
+  }
+}
+
 std::vector<Contender> contenders_of(const CompareArguments& arguments, const Recipe& recipe) {
   std::vector<Contender> contenders;
   if (recipe.modalities.size() > 1) {
@@ -59,6 +84,7 @@ std::vector<Contender> contenders_of(const CompareArguments& arguments, const Re
     }
   }
   for (const std::string& method : arguments.methods) {
+    expect_method(method, recipe);
     if (std::any_of(contenders.begin(), contenders.end(),
                     [&](const Contender& one) { return one.label == method; })) {
       throw Error(ExitCode::kUsage,
@@ -91,6 +117,10 @@ std::vector<TunedKey> read_tuned(const std::vector<std::string>& given) {
         std::find(one.values.begin(), one.values.end(), "") != one.values.end()) {
       throw Error(ExitCode::kUsage,
                   fmt::format("--tune {}: expected KEY=a,b,… with two values or more", text));
+    }
+    if (one.key == "method" || one.key == "method.type" || one.key == "method.modality") {
+      throw Error(ExitCode::kUsage,
+                  fmt::format("--tune {}: methods are what --methods names", text));
     }
     if (one.key == "seed" || one.key.starts_with("data.")) {
       throw Error(
@@ -150,6 +180,9 @@ class Comparing {
       }
     }
     const auto manifest = recipe.open_manifest(show_generation);  // generates an embedded data set
+    data_.data_hash = manifest->hash;
+    data_.files_hash = recipe.files_hash(*manifest);
+    manifest_ = manifest->path;
     if (std::none_of(manifest->rows.begin(), manifest->rows.end(),
                      [](const ManifestRow& row) { return row.split == Split::kTest; })) {
       throw DataError(
@@ -166,12 +199,12 @@ class Comparing {
     check_recipes();
     check_folder();
     tune();
-    std::vector<FailedRun> failures;
+    QueueResult result;
     for (const auto& stage : stages()) {
       std::vector<QueuedRun> queue;
       for (int seed = 0; seed < arguments_.seeds; ++seed) {
         for (const Contender* contender : stage) {
-          enqueue(queue, fmt::format("{}, seed {}", contender->label, seed),
+          enqueue(queue, *contender, fmt::format("seed {}", seed),
                   folder_of(contender->folder, seed),
                   overrides_of(*contender, seed,
                                [&](const std::string& alone) { return folder_of(alone, seed); }),
@@ -179,10 +212,11 @@ class Comparing {
         }
       }
       const auto more = work(queue, stage.size() * static_cast<size_t>(arguments_.seeds));
-      failures.insert(failures.end(), more.begin(), more.end());
+      result.failures.insert(result.failures.end(), more.failures.begin(), more.failures.end());
+      result.not_begun += more.not_begun;
     }
     report();
-    expect_none(failures);
+    expect_all(result);
   }
 
  private:
@@ -193,6 +227,18 @@ class Comparing {
                   fmt::format("{}: is the folder of a run; name another --out", out_.string()));
     }
     std::error_code failure;
+    const bool ours = std::any_of(fs::directory_iterator(out_, failure), fs::directory_iterator(),
+                                  [](const auto& entry) {
+                                    return entry.path().filename() == "tuning" ||
+                                           RunDirectory::was_created(entry.path());
+                                  });
+    for (const char* name : kFiles) {
+      if (!ours && fs::exists(out_ / name, failure)) {
+        throw Error(ExitCode::kUsage,
+                    fmt::format("{}: holds a {} that belongs to no comparison; name another --out",
+                                out_.string(), name));
+      }
+    }
     fs::create_directories(out_, failure);
     if (failure) {
       throw StorageError(
@@ -248,22 +294,52 @@ class Comparing {
         auto overrides = overrides_of(
             contender, 0, [&](const std::string& alone) { return folder_of(alone, 0); });
         overrides.insert(overrides.end(), candidate.begin(), candidate.end());
-        read_recipe(arguments_.recipe, overrides);
+        try {
+          read_recipe(arguments_.recipe, overrides);
+        } catch (const RecipeError& problem) {
+          throw RecipeError(as_asked_for(problem.what(), contender, candidate));
+        }
       }
     }
   }
 
+  /// What is wrong with a recipe, put down to the option of ours that made it so.
+  [[nodiscard]] static std::string as_asked_for(const std::string& problem,
+                                                const Contender& contender,
+                                                const std::vector<std::string>& candidate) {
+    const auto rest_after = [&](const std::string& override) {
+      const std::string start = "--set " + override;
+      const size_t colon = problem.starts_with(start) ? problem.find(": ", start.size())
+                                                      : std::string::npos;
+      return colon == std::string::npos ? "" : problem.substr(colon);
+    };
+    for (const std::string& tried : candidate) {
+      if (const std::string rest = rest_after(tried); !rest.empty()) {
+        return fmt::format("--tune, {}, {}{}", contender.label, tried, rest);
+      }
+    }
+    for (const std::string& override : contender.overrides) {
+      if (const std::string rest = rest_after(override); !rest.empty()) {
+        return fmt::format("--methods {}{}", contender.label, rest);
+      }
+    }
+    return problem;
+  }
+
   /// Adds the run unless it is finished.
-  void enqueue(std::vector<QueuedRun>& queue, const std::string& title, const fs::path& folder,
-               const std::vector<std::string>& overrides,
+  void enqueue(std::vector<QueuedRun>& queue, const Contender& contender, const std::string& which,
+               const fs::path& folder, const std::vector<std::string>& overrides,
                const std::vector<std::string>& more) const {
     if (RunDirectory::holds_run(folder)) {
       expect_started_with(read_sized_recipe(arguments_.recipe, overrides), folder);
       if (RunDirectory::open(folder).has_summary()) {
+        expect_data_of(folder);
         return;
       }
     }
-    QueuedRun run{title, {"train", arguments_.recipe, "--out", folder.string(), "--resume"}};
+    QueuedRun run{fmt::format("{}, {}", contender.label, which),
+                  contender.label,
+                  {"train", arguments_.recipe, "--out", folder.string(), "--resume"}};
     for (const std::string& override : overrides) {
       run.arguments.insert(run.arguments.end(), {"--set", override});
     }
@@ -271,7 +347,18 @@ class Comparing {
     queue.push_back(std::move(run));
   }
 
-  [[nodiscard]] std::vector<FailedRun> work(const std::vector<QueuedRun>& queue, size_t all) const {
+  /// Before others are trained for nothing.
+  void expect_data_of(const fs::path& folder) const {
+    const std::string what = difference_of_data(read_result(folder, ""), data_);
+    if (!what.empty()) {
+      throw DataError(
+          fmt::format("{}: was trained on other data than {} is now, the {} differ; name another "
+                      "--out",
+                      folder.string(), manifest_, what));
+    }
+  }
+
+  [[nodiscard]] QueueResult work(const std::vector<QueuedRun>& queue, size_t all) const {
     if (queue.size() < all) {
       std::cerr << fmt::format("{} of {} runs are finished already", all - queue.size(), all)
                 << std::endl;
@@ -295,15 +382,15 @@ class Comparing {
             return trial_of(alone, chosen_.at(alone));
           });
           overrides.insert(overrides.end(), candidate.begin(), candidate.end());
-          enqueue(queue, fmt::format("{}, {}", contender->label, fmt::join(candidate, ", ")),
+          enqueue(queue, *contender, fmt::format("{}", fmt::join(candidate, ", ")),
                   trial_of(contender->folder, candidate), overrides, {"--no-test"});
         }
       }
-      const auto failures = work(queue, stage.size() * candidates.size());
-      for (const FailedRun& failed : failures) {
-        if (failed.code != static_cast<int>(ExitCode::kDiverged)) {  // which only loses the contest
-          expect_none(failures);
-        }
+      const QueueResult result = work(queue, stage.size() * candidates.size());
+      if (std::any_of(result.failures.begin(), result.failures.end(), [](const FailedRun& failed) {
+            return failed.code != static_cast<int>(ExitCode::kDiverged);  // only loses the contest
+          })) {
+        expect_all(result);
       }
       for (const Contender* contender : stage) {
         lines[contender->label] = choose(*contender, candidates);
@@ -386,15 +473,19 @@ class Comparing {
         << "Tables and runs are in " << out_.string() << "\n";
   }
 
-  void expect_none(const std::vector<FailedRun>& failures) const {
-    if (!failures.empty()) {
-      const FailedRun& first = failures.front();
+  static void expect_all(const QueueResult& result) {
+    if (!result.failures.empty()) {
+      const FailedRun& first = result.failures.front();
       constexpr int kLargestOfOurs = static_cast<int>(ExitCode::kDiverged);
+      const size_t failed = result.failures.size();
       throw Error(
           first.code <= kLargestOfOurs ? static_cast<ExitCode>(first.code) : ExitCode::kInternal,
-          fmt::format("{} runs failed and are missing in the tables, the first {}: {}; the "
-                      "same command tries them again, once the cause is mended",
-                      failures.size(), first.title, first.reason));
+          fmt::format("{}: {} ({}{}; the same command tries again, once the cause is mended)",
+                      first.title, first.reason,
+                      failed == 1 ? "this run failed" : fmt::format("{} runs failed", failed),
+                      result.not_begun == 0
+                          ? ""
+                          : fmt::format(", {} were not begun", result.not_begun)));
     }
   }
 
@@ -405,6 +496,8 @@ class Comparing {
   std::vector<Contender> contenders_;
   std::map<std::string, std::vector<std::string>> chosen_;  // by contender's folder, once tuned
   std::vector<std::string> modalities_;
+  RunResult data_;        // hashes of the data as it is now
+  std::string manifest_;  // its path
   int jobs_ = 1;
   int threads_ = 1;
 };

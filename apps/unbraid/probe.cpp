@@ -79,21 +79,11 @@ fs::path train_with_probes(const ProbeArguments& arguments) {
   return out;
 }
 
-/// The lines of the run's probes.jsonl that are whole.
+/// What the run measured after its epochs.
 json history_of(const fs::path& run) {
-  constexpr uint64_t kMaxBytes = uint64_t{1} << 30;
   json history = json::array();
-  const fs::path path = run / "probes.jsonl";
-  if (!fs::exists(path)) {
-    return history;
-  }
-  std::istringstream lines(read_whole_file(path, kMaxBytes));
-  for (std::string line; std::getline(lines, line);) {
-    json record = json::parse(line, nullptr, false);
-    if (record.is_object() && record.contains("epoch") && record["epoch"].is_number_integer() &&
-        record.contains("modalities") && record["modalities"].is_object()) {
-      history.push_back(std::move(record));
-    }
+  for (const ProbeLine& line : read_probe_lines(run / "probes.jsonl")) {
+    history.push_back({{"epoch", line.epoch}, {"modalities", line.modalities}});
   }
   return history;
 }
@@ -266,6 +256,7 @@ json probe_run(const Subject& subject, const ProbeArguments& arguments) {
                 {"checkpoint", subject.checkpoint},
                 {"epoch", state.epoch},
                 {"method", recipe.method->name()},
+                {"modalities", recipe.modality_names()},
                 {"split", arguments.split}};
   const int64_t of_recipe = recipe.settings.probe_batches;
   const int64_t batches = arguments.batches > 0 ? arguments.batches

@@ -21,16 +21,25 @@ Progress::Progress(std::string title, int64_t epochs, RunDirectory* directory)
     : title_(std::move(title)), epochs_(epochs), directory_(directory), terminal_(on_terminal()) {}
 
 void Progress::on_batch(int64_t epoch, size_t batch, size_t batches, double loss) {
+  draw(epoch, static_cast<double>(batch) / static_cast<double>(batches),
+       fmt::format("loss {:.4f}", loss));
+}
+
+void Progress::on_trial(int64_t epoch, int64_t batch, int64_t batches) {
+  draw(epoch, static_cast<double>(batch) / static_cast<double>(batches), "trial of the method");
+}
+
+void Progress::draw(int64_t epoch, double share, const std::string& text) {
   const auto now = std::chrono::steady_clock::now();
   if (!terminal_ || now - drawn_ < kRedraw) {
     return;
   }
   drawn_ = now;
   constexpr size_t kWidth = 30;
-  const size_t filled = kWidth * batch / batches;
+  const auto filled = static_cast<size_t>(kWidth * share);
   std::cerr << kClearLine
-            << fmt::format("{}  epoch {}/{} [{:<{}}] loss {:.4f}", title_, epoch, epochs_,
-                           std::string(filled, '#'), kWidth, loss)
+            << fmt::format("{}  epoch {}/{} [{:<{}}] {}", title_, epoch, epochs_,
+                           std::string(filled, '#'), kWidth, text)
             << std::flush;
 }
 

@@ -15,12 +15,15 @@ class Progress : public TrainingObserver {
   Progress(std::string title, int64_t epochs, RunDirectory* directory);
 
   void on_batch(int64_t epoch, size_t batch, size_t batches, double loss) override;
+  void on_trial(int64_t epoch, int64_t batch, int64_t batches) override;
   void on_epoch(const EpochRecord& record) override;
 
   /// A line beside the bar.
   void line(const std::string& text);
 
  private:
+  void draw(int64_t epoch, double share, const std::string& text);
+
   std::string title_;
   int64_t epochs_;
   RunDirectory* directory_;

@@ -13,6 +13,9 @@
 #include <csignal>
 #include <cstring>
 #include <iostream>
+#include <map>
+#include <set>
+#include <string_view>
 
 #include <fmt/format.h>
 
@@ -125,9 +128,9 @@ class RunQueue {
   RunQueue(const std::vector<QueuedRun>& runs, int jobs, int threads)
       : runs_(runs), jobs_(static_cast<size_t>(jobs)), threads_(threads) {}
 
-  std::vector<FailedRun> work() {
-    while (next_ < runs_.size() || !children_.empty()) {
-      while (next_ < runs_.size() && children_.size() < jobs_ && !stop_requested()) {
+  QueueResult work() {
+    while ((next_ < runs_.size() && !given_up_) || !children_.empty()) {
+      while (next_ < runs_.size() && !given_up_ && children_.size() < jobs_ && !stop_requested()) {
         children_.push_back(start(runs_[next_++], threads_));
       }
       if (stop_requested()) {
@@ -136,7 +139,7 @@ class RunQueue {
       listen();
       draw();
     }
-    return failures_;
+    return {failures_, runs_.size() - next_};
   }
 
  private:
@@ -166,10 +169,24 @@ class RunQueue {
       say(fmt::format("{}/{}  {}  {:.1f} s", finished_, runs_.size(), child.run->title, seconds));
       return;
     }
-    const std::string reason = child.line.empty() ? child.last : child.line;
+    std::string reason = child.line.empty() ? child.last : child.line;
+    constexpr std::string_view kProgram = "unbraid: ";
+    if (reason.starts_with(kProgram)) {
+      reason.erase(0, kProgram.size());
+    }
+    note_refusal(*child.run, code, reason);
     failures_.push_back({child.run->title, code, reason});
     say(fmt::format("{}/{}  {}  failed with exit code {}: {}", finished_, runs_.size(),
                     child.run->title, code, on_one_line(reason)));
+  }
+
+  /// A fault of the data, say, would stop every run.
+  void note_refusal(const QueuedRun& run, int code, const std::string& reason) {
+    if (code >= static_cast<int>(ExitCode::kUsage) && code <= static_cast<int>(ExitCode::kStorage)) {
+      auto& kinds = refused_[reason];
+      kinds.insert(run.kind);
+      given_up_ = given_up_ || kinds.size() > 1;
+    }
   }
 
   void stop() {
@@ -213,11 +230,13 @@ class RunQueue {
   size_t finished_ = 0;
   std::vector<Child> children_;
   std::vector<FailedRun> failures_;
+  std::map<std::string, std::set<std::string>> refused_;  // kinds of runs by their words
+  bool given_up_ = false;
 };
 
 }  // namespace
 
-std::vector<FailedRun> do_runs(const std::vector<QueuedRun>& runs, int jobs, int threads) {
+QueueResult do_runs(const std::vector<QueuedRun>& runs, int jobs, int threads) {
   return RunQueue(runs, jobs, threads).work();
 }
 

@@ -1,7 +1,6 @@
 #include "apps/unbraid/run_recipe.h"
 
 #include <algorithm>
-#include <sstream>
 #include <utility>
 
 #include <fmt/format.h>
@@ -10,6 +9,7 @@
 #include "apps/unbraid/model_check.h"
 #include "apps/unbraid/progress.h"
 #include "unbraid/core/stop.h"
+#include "unbraid/training/recipe_keys.h"
 
 namespace unbraid {
 namespace {
@@ -68,30 +68,17 @@ void expect_readable(const Recipe& recipe, const ManifestDataSet& data, Split sp
   }
 }
 
-/// The keys of a resolved recipe that decide what a run becomes, with their tables, and their
-/// values.
-std::vector<std::pair<std::string, std::string>> keys_of(const std::string& resolved) {
-  std::vector<std::pair<std::string, std::string>> keys;
-  std::istringstream lines(resolved);
-  std::string table;
-  for (std::string line; std::getline(lines, line);) {
-    if (line.starts_with('[')) {
-      table = line.substr(1, line.size() - 2) + ".";
-    } else if (const size_t equals = line.find(" = "); equals != std::string::npos) {
-      keys.emplace_back(table + line.substr(0, equals), line.substr(equals + 3));
-    }
-  }
-  std::erase_if(keys, [](const auto& entry) {
-    return entry.first == "data.cache" || entry.first == "data.cache_gb" ||
-           entry.first == "data.workers";
-  });
+/// The keys of a resolved recipe that decide what a run becomes.
+RecipeKeys deciding_keys_of(const std::string& resolved) {
+  RecipeKeys keys = keys_of(resolved);
+  std::erase_if(keys, [](const auto& entry) { return only_reads_data(entry.first); });
   return keys;
 }
 
 /// What one resolved recipe has first that is not the same in another one.
 std::string first_difference(const std::string& recipe, const std::string& started) {
-  const auto keys = keys_of(recipe);
-  const auto before = keys_of(started);
+  const auto keys = deciding_keys_of(recipe);
+  const auto before = deciding_keys_of(started);
   const auto find_in = [](const auto& list, const std::string& key) {
     return std::find_if(list.begin(), list.end(),
                         [&](const auto& entry) { return entry.first == key; });
@@ -144,7 +131,8 @@ OpenedParts open_parts(const Recipe& recipe, const std::shared_ptr<TensorCache>&
                                .train = train,
                                .val = val,
                                .test = test,
-                               .data_hash = manifest->hash},
+                               .data_hash = manifest->hash,
+                               .files_hash = recipe.files_hash(*manifest)},
                      .shapes = {},
                      .notes = {}};
   std::vector<InputShape> shapes;
@@ -199,7 +187,7 @@ void expect_started_with(const Recipe& recipe, const std::filesystem::path& fold
   // Read again, as the run may be of a version that had fewer keys.
   const std::string started =
       parse_recipe(RunDirectory::open(folder).recipe(), (folder / "recipe.toml").string()).resolved;
-  if (keys_of(started) != keys_of(recipe.resolved)) {
+  if (deciding_keys_of(started) != deciding_keys_of(recipe.resolved)) {
     throw RecipeError(fmt::format(
         "{}: differs from the recipe that {} was started with ({}); resume with "
         "{}/recipe.toml, or name another --out",

@@ -95,6 +95,15 @@ TEST(Comparison, RefusesOtherData) {
     EXPECT_NE(std::string(error.what()).find("joint, seed 1"), std::string::npos) << error.what();
     EXPECT_NE(std::string(error.what()).find("other"), std::string::npos) << error.what();
   }
+  // Runs of one modality alone know its files, those of older versions know of none.
+  runs = results();
+  runs[0].files_hash = {{"audio", "1"}};
+  runs[1].files_hash = {{"audio", "1"}, {"visual", "2"}};
+  EXPECT_NO_THROW(compare(runs, kAlone));
+  EXPECT_EQ(difference_of_data(runs[0], runs[1]), "");
+  runs[1].files_hash["audio"] = "3";
+  EXPECT_EQ(difference_of_data(runs[0], runs[1]), "files of audio (hash 1, not 3)");
+  EXPECT_THROW(compare(runs, kAlone), DataError);
   runs = results();
   runs[2].metric = "mae";
   EXPECT_THROW(compare(runs, kAlone), DataError);
@@ -106,6 +115,13 @@ TEST(Comparison, WithoutItsReferenceThereAreNoDifferences) {
   EXPECT_EQ(comparison.rows[0].difference.count, 0);
   EXPECT_EQ(to_text(comparison).find("minus"), std::string::npos);
   EXPECT_TRUE(compare({}, kAlone).rows.empty());
+}
+
+TEST(Comparison, OfOneModalityHasNoGaps) {
+  RunResult one = fused("joint", 0, 0.7, 0.5, 0.4);
+  one.alone.erase("visual");
+  EXPECT_EQ(to_text(compare({one}, kAlone)).find("gap"), std::string::npos);
+  EXPECT_NE(to_text(compare(results(), kAlone)).find("gap of visual"), std::string::npos);
 }
 
 TEST(Comparison, IsWrittenInFourForms) {
@@ -149,11 +165,52 @@ TEST(Comparison, ReadsTheSummaryOfARun) {
   EXPECT_EQ(result.seconds, 4);
   EXPECT_EQ(result.peak_rss_mb, 81.5);
   EXPECT_EQ(result.data_hash, "abc");
+  EXPECT_TRUE(result.files_hash.empty());
   write_text(folder / "summary.json", "{\"seed\":3}");
   EXPECT_THROW(read_result(folder.path(), "dgl"), StorageError);
   write_text(folder / "summary.json", "{");
   EXPECT_THROW(read_result(folder.path(), "dgl"), StorageError);
   EXPECT_THROW(read_result(folder / "nothing", "dgl"), StorageError);
+}
+
+TEST(Comparison, DamagedValuesAreErrorsThatNameThem) {
+  const TemporaryFolder folder;
+  const std::string good =
+      R"({"seed":3,"best_by":"accuracy","best_is":"largest","best_val":0.4,"peak_rss_mb":81.5,)"
+      R"("data_hash":"abc","files_hash":{"audio":"1"},"accuracy":0.5,"accuracy_alone":{"audio":0.7}})";
+  const auto error_after = [&](const std::string& what, const std::string& by,
+                               const std::string& line = R"({"split":"train","seconds":1})") {
+    std::string text = good;
+    text.replace(text.find(what), what.size(), by);
+    write_text(folder / "summary.json", text);
+    write_text(folder / "metrics.jsonl", line + "\n");
+    try {
+      read_result(folder.path(), "dgl");
+    } catch (const StorageError& error) {
+      const std::string path = folder.path().string() + "/";
+      return std::string(error.what()).substr(path.size());
+    }
+    return std::string("nothing was thrown");
+  };
+  EXPECT_EQ(error_after("0.5", "null"), "nothing was thrown");  // what no sample gave a value
+  EXPECT_EQ(error_after("0.5", "\"good\""),
+            "summary.json: expected a number as accuracy, found \"good\"");
+  EXPECT_EQ(error_after("0.5", "7.5"),
+            "summary.json: expected a share from 0 to 1 as accuracy, found 7.5");
+  EXPECT_EQ(error_after("0.7", "-0.1"),
+            "summary.json: accuracy_alone: expected a share from 0 to 1 as audio, found -0.1");
+  EXPECT_EQ(error_after("0.4", "true"),
+            "summary.json: expected a number as best_val, found true");
+  EXPECT_EQ(error_after(":3", ":-3"),
+            "summary.json: expected a whole number from 0 on as seed, found -3");
+  EXPECT_EQ(error_after("{\"audio\":0.7}", "4"),
+            "summary.json: expected an object as accuracy_alone, found 4");
+  EXPECT_EQ(error_after("\"1\"", "1"),
+            "summary.json: files_hash: expected a text as audio, found 1");
+  EXPECT_EQ(error_after("0.5", "0.5", R"({"split":"train","seconds":"soon"})"),
+            "metrics.jsonl:1: expected a number as seconds, found \"soon\"");
+  EXPECT_EQ(error_after("0.5", "0.5", R"({"seconds":1})"),
+            "metrics.jsonl:1: expected a text as split, found nothing");
 }
 
 }  // namespace

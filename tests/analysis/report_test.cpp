@@ -57,10 +57,11 @@ class Report : public ::testing::Test {
     for (int seed = 0; seed < 2; ++seed) {
       const double shift = 0.01 * seed;
       write_run(fmt::format("alone-audio-seed{}", seed),
-                "type = \"unimodal\"\nmodality = \"audio\"", seed, 0.8 + shift, 0.8 + shift);
+                "type = \"unimodal\"\nmodality = \"audio\"", seed, 0.8 + 2 * shift,
+                0.8 + 2 * shift);
       write_run(fmt::format("joint-seed{}", seed), "type = \"joint\"", seed, 0.7 + shift,
                 0.6 + shift);
-      write_run(fmt::format("dgl-seed{}", seed), "type = \"dgl\"\nalpha = 4.0", seed, 0.9 + shift,
+      write_run(fmt::format("dgl-seed{}", seed), "type = \"dgl\"\nalpha = 4.0", seed, 0.9 + 2 * shift,
                 0.75 + 2 * shift);
     }
   }
@@ -92,9 +93,9 @@ TEST_F(Report, HoldsTheComparison) {
   EXPECT_EQ(joint["seeds"], json({0, 1}));
   // 12.706 x 0.005, the interval of 0.7 and 0.71.
   EXPECT_EQ(joint["fused"], json({0.705, 0.063531, 2}));
-  EXPECT_EQ(joint["gap"]["audio"][0], 0.2);
+  EXPECT_EQ(joint["gap"]["audio"][0], 0.205);
   const json& dgl = report["methods"][2];
-  EXPECT_EQ(dgl["difference"][0], 0.2);
+  EXPECT_EQ(dgl["difference"][0], 0.205);
   EXPECT_EQ(dgl["recovered"]["audio"], json({0.155, 0.063531, 2}));
   EXPECT_EQ(dgl["seconds"][0], 4);
   EXPECT_EQ(dgl["memory"], json({100, 0, 2}));
@@ -231,10 +232,10 @@ TEST_F(Report, RefusesWhatIsNoRun) {
     EXPECT_NE(error.find(says), std::string::npos) << error;
   };
   write_text(folder_ / "dgl-seed0" / "probes.jsonl", "{\"epoch\":1,\"modalities\":{}}\n{\"ep\n");
-  expect("dgl-seed0/probes.jsonl:2: expected the JSON object of an epoch");
+  expect("dgl-seed0/probes.jsonl:2: expected a JSON object");
   std::filesystem::remove(folder_ / "dgl-seed0" / "probes.jsonl");
   write_text(folder_ / "dgl-seed0" / "metrics.jsonl", "{\"epoch\":1,\"split\":\"val\"}\n[]\n");
-  expect("dgl-seed0/metrics.jsonl:2: expected the JSON object of an epoch");
+  expect("dgl-seed0/metrics.jsonl:2: expected a JSON object, found []");
   std::filesystem::remove(folder_ / "dgl-seed0" / "metrics.jsonl");
   expect("dgl-seed0/metrics.jsonl");
   EXPECT_NE(
@@ -242,6 +243,41 @@ TEST_F(Report, RefusesWhatIsNoRun) {
       std::string::npos);
   std::filesystem::create_directories(folder_ / "empty");
   EXPECT_NE(error_of([&] { select_runs({folder_ / "empty"}); }).find("found none"),
+            std::string::npos);
+}
+
+TEST_F(Report, DamagedValuesAreErrorsThatNameThem) {
+  write_comparison();
+  const std::filesystem::path run = folder_ / "dgl-seed0";
+  const json good = json::parse(testing::read_text(run / "summary.json"));
+  const auto expect = [&](const json& patch, const std::string& says) {
+    json summary = good;
+    summary.merge_patch(patch);
+    write_text(run / "summary.json", summary.dump());
+    const std::string error = error_of([&] { static_cast<void>(data()); });
+    EXPECT_NE(error.find("dgl-seed0/summary.json: " + says), std::string::npos) << error;
+  };
+  expect({{"best_epoch", "two"}}, "expected a whole number from 0 on as best_epoch, found \"two\"");
+  expect({{"machine", 5}}, "expected an object as machine, found 5");
+  expect({{"confusion", {{"fused", {{3, 1}, {0}}}}}},
+         "confusion: expected a confusion matrix of counts, 2 x 2, as fused, found [[3,1],[0]]");
+  expect({{"confusion", {{"fused", {{3, -1}, {0, 4}}}}}}, "confusion: expected a confusion matrix");
+  expect({{"confusion", {{"alone", {{"audio", {{2}}}}}}}},
+         "confusion: alone: expected a confusion matrix of counts, 2 x 2, as audio, found [[2]]");
+  write_text(run / "summary.json", good.dump());
+  write_text(run / "metrics.jsonl",
+             "{\"split\":\"train\",\"seconds\":1,\"epoch\":1}\n"
+             "{\"split\":\"val\",\"epoch\":1,\"accuracy\":\"high\"}\n");
+  EXPECT_NE(error_of([&] { static_cast<void>(data()); })
+                .find("metrics.jsonl:2: expected a number as accuracy, found \"high\""),
+            std::string::npos);
+}
+
+TEST_F(Report, TakesEachFolderOnce) {
+  write_comparison();
+  EXPECT_NE(error_of([&] {
+              select_runs({folder_ / "joint-seed0", folder_.path()});
+            }).find("joint-seed0: expected each run once, got it twice"),
             std::string::npos);
 }
 

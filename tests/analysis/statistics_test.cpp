@@ -25,6 +25,13 @@ TEST(Statistics, OneValueHasNoInterval) {
   EXPECT_TRUE(std::isnan(estimate({}).mean));
 }
 
+TEST(Statistics, EqualValuesSayNothingOfChance) {
+  EXPECT_NEAR(estimate({0.2, 0.2}).half_width, 0, 1e-15);
+  EXPECT_FALSE(estimate({0.2, 0.2}).differs_from_zero());
+  EXPECT_FALSE(estimate_difference({0.8, 0.81}, {0.6, 0.61}).differs_from_zero());  // but for rounding
+  EXPECT_TRUE(estimate({0.2, 0.201, 0.2}).differs_from_zero());
+}
+
 TEST(Statistics, PairsTakeOutWhatTheyShare) {
   const Estimate paired = estimate_difference({11, 21, 31.3}, {10, 20, 30});
   EXPECT_NEAR(paired.mean, 1.1, 1e-12);

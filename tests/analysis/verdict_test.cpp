@@ -95,6 +95,30 @@ TEST(Verdict, OneSeedAllowsNone) {
   EXPECT_TRUE(statements[0].text.starts_with("There is no verdict: one seed"));
 }
 
+TEST(Verdict, NamesWhatHasTooFewSeeds) {
+  Comparison made = comparison();
+  made.rows.push_back(made.rows[3]);
+  made.rows.back().label = "ogm";
+  made.rows.back().difference = {0.3, std::nan(""), 1};
+  made.rows.push_back(made.rows.back());
+  made.rows.back().label = "agm";
+  made.rows.back().difference = {};
+  const auto statements = verdict(made);
+  ASSERT_EQ(statements.size(), 4);
+  EXPECT_EQ(statements[3], (Statement{Kind::kSilence,
+                                      "Of ogm, agm nothing is said: it takes two seeds or more "
+                                      "that joint has too."}));
+}
+
+TEST(Verdict, RoundsBothSidesOfAnInterval) {
+  Comparison made = comparison();
+  made.metric = "mae";
+  made.smaller_is_better = true;
+  made.rows[3].difference = {-0.06009, 3.0, 5};
+  const auto statements = verdict(made);
+  EXPECT_EQ(statements.back().text, "The seeds do not tell dgl from joint: -0.1 ± 3.0.");
+}
+
 TEST(Verdict, GapOfOneSeedIsOpen) {
   Comparison made = comparison();
   made.rows[2].gap["audio"] = {0.091, std::nan(""), 1};

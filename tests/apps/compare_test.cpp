@@ -95,8 +95,43 @@ TEST_F(Compare, RefusesRunsOnOtherData) {
   write_text(folder_ / "manifest.csv", manifest);
   const Outcome other = compare("--methods joint,dgl --seeds 1 --jobs 1");
   EXPECT_EQ(other.code, 4) << other.output;
-  EXPECT_NE(other.output.find("different data do not belong into one table"), std::string::npos)
+  EXPECT_NE(other.output.find("alone-left-seed0: was trained on other data than"),
+            std::string::npos)
       << other.output;
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "out/dgl-seed0"));  // before anything is trained
+}
+
+TEST_F(Compare, RefusesRunsOnOtherFiles) {
+  ASSERT_EQ(compare("--methods joint --seeds 1").code, 0);
+  std::vector<float> values(240, 0.5F);
+  values[120] = 1;
+  write_npy(folder_ / "table.npy", {60, 4}, values);
+  const Outcome other = compare("--methods joint,dgl --seeds 1 --jobs 1");
+  EXPECT_EQ(other.code, 4) << other.output;
+  EXPECT_NE(other.output.find("manifest.csv is now, the files of left (hash "), std::string::npos)
+      << other.output;
+}
+
+TEST_F(Compare, EndsEarlyWhereEveryRunIsRefused) {
+  write_text(folder_ / "table.npy", "damaged");
+  const Outcome outcome = compare("--methods joint,dgl,ogm --seeds 5 --jobs 1");
+  EXPECT_NE(outcome.code, 0);
+  EXPECT_EQ(outcome.output.find("unbraid: unbraid:"), std::string::npos) << outcome.output;
+  write_npy(folder_ / "table.npy", {60, 4}, std::vector<float>(240, 0.5F));
+  const Outcome refused =
+      compare("--methods joint,dgl,ogm --seeds 5 --jobs 1 --set data.batch_size=100 "
+              "--set data.drop_last=true");
+  EXPECT_EQ(refused.code, 4) << refused.output;
+  EXPECT_NE(refused.output.find("(2 runs failed, 23 were not begun;"), std::string::npos)
+      << refused.output;
+}
+
+TEST_F(Compare, KeepsTablesThatAreNotItsOwn) {
+  std::filesystem::create_directories(folder_ / "out");
+  write_text(folder_ / "out/comparison.txt", "mine");
+  expect_error(compare("--methods joint --seeds 1"), 2,
+               "out: holds a comparison.txt that belongs to no comparison");
+  EXPECT_EQ(read_text(folder_ / "out/comparison.txt"), "mine");
 }
 
 TEST_F(Compare, TunesOnValWithoutLookingAtTest) {
@@ -119,8 +154,9 @@ TEST_F(Compare, AFailedRunIsReportedAndTriedAgain) {
   const Outcome outcome = compare("--methods joint,dgl --seeds 1");
   EXPECT_EQ(outcome.code, 5) << outcome.output;
   EXPECT_NE(
-      outcome.output.find("1 runs failed and are missing in the tables, the first dgl, seed 0"),
-      std::string::npos)
+      outcome.output.find("unbraid: dgl, seed 0: "), std::string::npos)
+      << outcome.output;
+  EXPECT_NE(outcome.output.find("(this run failed; the same command"), std::string::npos)
       << outcome.output;
   EXPECT_NE(outcome.output.find("left alone"), std::string::npos) << outcome.output;
   std::filesystem::remove(folder_ / "out/dgl-seed0");
@@ -146,11 +182,17 @@ TEST_F(Compare, StopsItsRunsAndContinues) {
 }
 
 TEST_F(Compare, BadInputIsOneLineBeforeAnythingRuns) {
-  expect_error(compare("--methods joint,gdl"), 3, "dgl");
+  expect_error(compare("--methods joint,gdl"), 2, "--methods: expected one of unimodal, joint,");
+  expect_error(compare("--methods joint,"), 2, "--methods: expected names");
+  expect_error(compare("--methods unimodal"), 2, "each modality alone is trained anyway");
+  expect_error(compare("--methods route"), 2, "route has no defaults");
   expect_error(compare("--methods joint,joint"), 2, "joint twice");
   expect_error(compare("--tune optimizer.lr"), 2, "KEY=a,b");
   expect_error(compare("--tune optimizer.lr=1"), 2, "two values");
-  expect_error(compare("--tune optimizer.lrr=1,2"), 3, "optimizer.lrr");
+  expect_error(compare("--tune optimizer.lrr=1,2"), 3,
+               "--tune, left alone, optimizer.lrr=1: optimizer.lrr");
+  expect_error(compare("--tune method.alpha=1,2"), 3, "--tune, left alone, method.alpha=1: ");
+  expect_error(compare("--tune method.type=joint,dgl"), 2, "what --methods names");
   expect_error(compare("--tune seed=0,1"), 2, "compared on");
   expect_error(compare("--tune data.train=80,100"), 2, "compared on");
   expect_error(compare("--tune optimizer.lr=0.1,0.1"), 2, "each value once");

@@ -170,6 +170,22 @@ TEST_F(ProbeCommand, MissingModalitiesAndOneModalityAreProbedToo) {
   EXPECT_EQ(alone["gradients"]["modalities"].size(), 1);
 }
 
+TEST_F(ProbeCommand, NamesModalitiesInTheOrderOfTheRecipe) {
+  replace("[modalities.left]", "[modalities.right2]");
+  replace("[modalities.right]", "[modalities.left]");
+  replace("[modalities.right2]", "[modalities.right]");
+  ASSERT_EQ(train("--set train.epochs=1").code, 0);
+  const std::string output = probe(path("run")).output;
+  EXPECT_LT(output.find("+ right"), output.find("+ left")) << output;
+  EXPECT_LT(output.find("\nright "), output.find("\nleft ")) << output;
+}
+
+TEST_F(ProbeCommand, RefusesDamagedProbes) {
+  ASSERT_EQ(train("--set train.epochs=2 --set probe.gradients=true").code, 0);
+  write_text(folder_ / "run/probes.jsonl", read_text(folder_ / "run/probes.jsonl") + "{\"epo\n");
+  expect_error(probe(path("run")), 5, "probes.jsonl:3: expected a JSON object");
+}
+
 TEST_F(ProbeCommand, BadArgumentsAreOneLine) {
   ASSERT_EQ(train("--set train.epochs=1").code, 0);
   expect_error(probe(path("nothing.toml")), 3, "nothing.toml");

@@ -21,6 +21,14 @@ TEST(Pmr, TheWeakerModalityGetsTheLoss) {
   EXPECT_EQ(Pmr::coefficients({0.5, std::nan("")}, true), (std::vector<double>{0, 0}));
 }
 
+TEST(Pmr, TheStrongerModalityIsHeldBack) {
+  EXPECT_EQ(Pmr::dominances({0.2, 0.4}, false), (std::vector<double>{0, 1}));
+  EXPECT_NEAR(Pmr::dominances({0.4, 0.5}, false)[1], 0.25, 1e-12);
+  EXPECT_NEAR(Pmr::dominances({0.6, 0.5, 0.4}, false)[0], (0.6 / 0.5 + 0.6 / 0.4) / 2 - 1, 1e-12);
+  EXPECT_EQ(Pmr::dominances({0.4, 0.5}, true), (std::vector<double>{0, 1}));
+  EXPECT_EQ(Pmr::dominances({std::nan(""), 0.5}, true), (std::vector<double>{0, 0}));
+}
+
 /// An epoch's start whose training batches are `batches`.
 void begin(Method& method, MultimodalModelImpl& model, const std::vector<Batch>& batches,
            FeaturePass* asked = nullptr) {
@@ -95,6 +103,46 @@ TEST(Pmr, LearnsFromTheFormula) {
     }
     EXPECT_NEAR(method->choices().at("beta.audio"), beta_audio, 1e-4);
     EXPECT_NEAR(method->choices().at("score.image"), scores[1], 1e-4);
+  }
+}
+
+TEST(Pmr, TheEntropyOfTheStrongerModalityIsALossOfItsEncoder) {
+  const Batch batch = make_batch(2);
+  const auto trained_by = [&](double mu, int64_t epochs) {
+    const auto method = read({{"type", text("pmr")},
+                              {"alpha", number(0)},
+                              {"entropy", number(mu)},
+                              {"entropy_epochs", integer(epochs)}},
+                             {"audio", "image"});
+    begin(*method, *make_model("concat", 2), {batch});
+    return gradients_by(*method, *make_model("concat", 2), batch);
+  };
+  MultimodalModel model = make_model("concat", 2);
+  std::vector<torch::Tensor> entropies;
+  std::vector<double> scores;
+  for (size_t m = 0; m < 2; ++m) {
+    const torch::Tensor feature = model->encode(m, batch.inputs[m]);
+    const torch::Tensor means = prototypes(feature.detach(), batch.target);
+    const torch::Tensor shares = torch::softmax(
+        -(feature.unsqueeze(1) - means.unsqueeze(0)).square().sum(2).add(1e-30).sqrt(), 1);
+    scores.push_back(shares.gather(1, batch.target.unsqueeze(1)).mean().item<double>());
+    entropies.push_back(-(shares * shares.log()).sum(1).mean());
+  }
+  const size_t stronger = scores[0] > scores[1] ? 0 : 1;
+  const double gamma = std::min(scores[stronger] / scores[1 - stronger] - 1, 1.0);
+  EXPECT_GT(gamma, 1e-3);
+  (-0.7 * gamma * entropies[stronger]).backward();
+  const auto extra = gradients_of(*model);
+  const auto plain = naive_gradients(*make_model("concat", 2), batch.inputs, GradientRoute::joint());
+  for (const auto& [name, gradient] : trained_by(0.7, 10)) {
+    const torch::Tensor expected =
+        extra.at(name).defined() ? plain.at(name) + extra.at(name) : plain.at(name);
+    EXPECT_TRUE(torch::allclose(gradient, expected, 1e-4, 1e-6)) << name;
+    EXPECT_EQ(extra.at(name).defined(), name.find(stronger == 0 ? "audio" : "image") != name.npos)
+        << name;
+  }
+  for (const auto& [name, gradient] : trained_by(0.7, 0)) {  // none in the first 0 epochs
+    EXPECT_TRUE(torch::allclose(gradient, plain.at(name), 1e-4, 1e-6)) << name;
   }
 }
 

@@ -104,6 +104,20 @@ TEST(Trial, TrainsAsTheRunWouldAndTakesItBack) {
   expect_same(state_of(parts), trained);
 }
 
+TEST(Trial, IsSeenGoingBy) {
+  class Seen : public TrainingObserver {
+   public:
+    void on_trial(int64_t epoch, int64_t batch, int64_t batches) override {
+      seen.push_back(epoch * 10000 + batch * 100 + batches);
+    }
+    std::vector<int64_t> seen;
+  } observer;
+  const TrainingParts parts = parts_with(std::make_shared<Joint>());
+  const RunState after_one{.epoch = 1, .step = 3, .method = {}};
+  run_trial(parts, make_settings(), after_one, joint_trial(2, [] {}), &observer);
+  EXPECT_EQ(observer.seen, (std::vector<int64_t>{20106, 20206, 20306, 20406, 20506, 20606}));
+}
+
 TEST(Trial, StartsWhereTheRunIs) {
   TrainingSettings settings = make_settings();
   settings.optimizer.momentum = 0;  // the trial's optimizer is a new one

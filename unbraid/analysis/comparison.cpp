@@ -3,38 +3,41 @@
 #include <algorithm>
 #include <cmath>
 #include <set>
-#include <sstream>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "unbraid/core/durable_file.h"
+#include "unbraid/analysis/verdict.h"
 #include "unbraid/core/error.h"
+#include "unbraid/training/json_file.h"
 
 namespace unbraid {
 namespace {
 
 using nlohmann::json;
 
-constexpr uint64_t kMaxTextBytes = uint64_t{1} << 30;
 constexpr const char* kSecond = "macro_f1";
 
 /// The seconds of the training lines of metrics.jsonl; a run that was stopped has lines of all of
 /// its parts.
 double training_seconds(const std::filesystem::path& metrics) {
-  std::istringstream lines(read_whole_file(metrics, kMaxTextBytes));
   double seconds = 0;
-  for (std::string line; std::getline(lines, line);) {
-    const json record = json::parse(line);
-    if (record.at("split") == "train") {
-      seconds += record.at("seconds").get<double>();
+  for_each_json_line(metrics, [&](const json& line, const std::string& place) {
+    const JsonFields fields(line, place);
+    if (fields.text("split") == "train") {
+      seconds += fields.number("seconds");
     }
-  }
+  });
   return seconds;
 }
 
-double number_or_nan(const json& value) {
-  return value.is_number() ? value.get<double>() : std::nan("");
+/// One that is a share has to be from 0 to 1.
+double score_at(const JsonFields& fields, const std::string& key, const std::string& metric) {
+  const double score = fields.number(key);
+  if (is_share(metric) && (score < 0 || score > 1)) {
+    throw fields.error(key, "a share from 0 to 1");
+  }
+  return score;
 }
 
 using Seeds = std::map<int64_t, double>;
@@ -89,15 +92,14 @@ void add(Group& group, const RunResult& result, bool is_alone) {
 }
 
 void expect_same_data(const RunResult& result, const RunResult& first) {
-  if (result.data_hash != first.data_hash) {
-    throw DataError(fmt::format(
-        "{}, seed {}: expected a run on the data of {}, seed {} (hash {}), got other data (hash "
-        "{}): results on different data do not belong into one table",
-        result.label, result.seed, first.label, first.seed, first.data_hash, result.data_hash));
+  const std::string run = fmt::format("{}, seed {}", result.label, result.seed);
+  if (const std::string what = difference_of_data(result, first); !what.empty()) {
+    throw DataError(fmt::format("{}: expected the data of {}, seed {}; the {} differ", run,
+                                first.label, first.seed, what));
   }
   if (result.metric != first.metric) {
-    throw DataError(fmt::format("{}, seed {}: expected a run chosen by {}, got one chosen by {}",
-                                result.label, result.seed, first.metric, result.metric));
+    throw DataError(fmt::format("{}: expected a run chosen by {}, found one chosen by {}", run,
+                                first.metric, result.metric));
   }
 }
 
@@ -107,31 +109,46 @@ RunResult read_result(const std::filesystem::path& folder, const std::string& la
   RunResult result;
   result.label = label;
   const std::filesystem::path path = folder / "summary.json";
-  try {
-    const json summary = json::parse(read_whole_file(path, kMaxTextBytes));
-    result.seed = summary.at("seed").get<int64_t>();
-    result.metric = summary.at("best_by").get<std::string>();
-    result.smaller_is_better = summary.at("best_is").get<std::string>() == "smallest";
-    result.best_val = number_or_nan(summary.at("best_val"));
-    result.peak_rss_mb = number_or_nan(summary.at("peak_rss_mb"));
-    result.data_hash = summary.at("data_hash").get<std::string>();
-    for (const auto& [key, value] : summary.items()) {
-      constexpr std::string_view kAlone = "_alone";
-      if (!key.ends_with(kAlone) || !value.is_object()) {
-        continue;
-      }
-      const std::string metric = key.substr(0, key.size() - kAlone.size());
-      result.fused[metric] = number_or_nan(summary.at(metric));
-      for (const auto& [modality, score] : value.items()) {
-        result.alone[modality][metric] = number_or_nan(score);
-      }
-    }
-    result.seconds = training_seconds(folder / "metrics.jsonl");
-  } catch (const json::exception& problem) {
-    throw StorageError(fmt::format("{}: expected the summary of a finished run: {}", path.string(),
-                                   problem.what()));
+  const json summary = read_json_object(path);
+  const JsonFields fields(summary, path.string());
+  result.seed = fields.count("seed");
+  result.metric = fields.text("best_by");
+  result.smaller_is_better = fields.text("best_is") == "smallest";
+  result.best_val = score_at(fields, "best_val", result.metric);
+  result.peak_rss_mb = fields.number("peak_rss_mb");
+  result.data_hash = fields.text("data_hash");
+  const JsonFields files = fields.inside("files_hash");
+  for (const auto& [modality, hash] : fields.object("files_hash").items()) {
+    result.files_hash[modality] = files.text(modality);
   }
+  for (const auto& [key, value] : summary.items()) {
+    constexpr std::string_view kAlone = "_alone";
+    if (!key.ends_with(kAlone)) {
+      continue;
+    }
+    const std::string metric = key.substr(0, key.size() - kAlone.size());
+    result.fused[metric] = score_at(fields, metric, metric);
+    const JsonFields alone = fields.inside(key);
+    for (const auto& [modality, score] : fields.object(key).items()) {
+      result.alone[modality][metric] = score_at(alone, modality, metric);
+    }
+  }
+  result.seconds = training_seconds(folder / "metrics.jsonl");
   return result;
+}
+
+std::string difference_of_data(const RunResult& run, const RunResult& other) {
+  if (run.data_hash != other.data_hash) {
+    return fmt::format("manifests (hash {}, not {})", run.data_hash, other.data_hash);
+  }
+  for (const auto& [modality, hash] : run.files_hash) {
+    // A run of one modality alone knows its own files.
+    if (const auto found = other.files_hash.find(modality);
+        found != other.files_hash.end() && found->second != hash) {
+      return fmt::format("files of {} (hash {}, not {})", modality, hash, found->second);
+    }
+  }
+  return "";
 }
 
 Comparison compare(const std::vector<RunResult>& results,

@@ -37,8 +37,12 @@ Table table_of(const Comparison& comparison) {
   for (const std::string& modality : comparison.modalities) {
     table.header.push_back(modality);
   }
+  const bool gaps = std::any_of(comparison.rows.begin(), comparison.rows.end(),
+                                [](const ComparisonRow& row) { return !row.gap.empty(); });
   for (const std::string& modality : comparison.modalities) {
-    table.header.push_back(fmt::format("gap of {}", modality));
+    if (gaps) {
+      table.header.push_back(fmt::format("gap of {}", modality));
+    }
   }
   for (const char* last : {"runs", "seconds", "MiB"}) {
     table.header.emplace_back(last);
@@ -54,6 +58,9 @@ Table table_of(const Comparison& comparison) {
           row.difference.count == 0 ? "" : fmt::format("{} of {}", row.wins, row.difference.count));
     }
     for (const auto* estimates : {&row.alone, &row.gap}) {
+      if (estimates == &row.gap && !gaps) {
+        continue;
+      }
       for (const std::string& modality : comparison.modalities) {
         const auto found = estimates->find(modality);
         cells.push_back(found == estimates->end() ? "" : in_words(found->second));

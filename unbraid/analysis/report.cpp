@@ -9,7 +9,6 @@
 
 #include "unbraid/analysis/report_curves.h"
 #include "unbraid/analysis/verdict.h"
-#include "unbraid/core/error.h"
 
 namespace unbraid {
 namespace {
@@ -55,18 +54,15 @@ std::vector<RunGroup> groups_of(const RunSelection& selection) {
   return groups;
 }
 
-/// Adds `more`, a matrix, to `sum`; one of another size is left out.
+/// Adds `more`, a matrix of the same classes, to `sum`.
 void add_matrix(json& sum, const json& more) {
   if (sum.is_null()) {
     sum = more;
     return;
   }
-  if (sum.size() != more.size()) {
-    return;
-  }
-  for (size_t row = 0; row < sum.size(); ++row) {
-    for (size_t column = 0; column < sum.size(); ++column) {
-      sum[row][column] = sum[row].at(column).get<int64_t>() + more[row].at(column).get<int64_t>();
+  for (size_t row = 0; row < std::min(sum.size(), more.size()); ++row) {
+    for (size_t column = 0; column < std::min(sum.size(), more.size()); ++column) {
+      sum[row][column] = sum[row][column].get<int64_t>() + more[row][column].get<int64_t>();
     }
   }
 }
@@ -76,18 +72,13 @@ json confusion_of(const RunGroup& group, size_t& cells_left) {
   json sum;
   size_t cells = 0;
   for (const RunRecord* run : group.runs) {
-    try {
-      const json& matrices = object_at(run->summary, "confusion");
-      if (matrices.contains("fused") && group.trained_alone.empty()) {
-        add_matrix(sum["fused"], matrices.at("fused"));
-      }
-      for (const auto& [modality, matrix] : object_at(matrices, "alone").items()) {
-        add_matrix(sum["alone"][modality], matrix);
-        cells += matrix.size() * matrix.size();
-      }
-    } catch (const json::exception& problem) {
-      throw StorageError(fmt::format("{}: expected confusion matrices of numbers: {}",
-                                     (run->folder / "summary.json").string(), problem.what()));
+    const json matrices = run->summary.value("confusion", json::object());
+    if (matrices.contains("fused") && group.trained_alone.empty()) {
+      add_matrix(sum["fused"], matrices.at("fused"));
+    }
+    for (const auto& [modality, matrix] : matrices.value("alone", json::object()).items()) {
+      add_matrix(sum["alone"][modality], matrix);
+      cells += matrix.size() * matrix.size();
     }
   }
   cells /= group.runs.size();
@@ -144,8 +135,7 @@ json differing_settings(const std::vector<RunGroup>& groups) {
       cells.push_back(settings[key]);
       distinct.insert(settings[key]);
     }
-    if (distinct.size() > 1 && key != "seed" && key != "data.cache" &&
-        !key.starts_with("method.teachers.")) {
+    if (distinct.size() > 1 && says_how_it_learned(key)) {
       rows.push_back({{"key", key}, {"values", std::move(cells)}});
     }
   }

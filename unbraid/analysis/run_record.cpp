@@ -1,13 +1,13 @@
 #include "unbraid/analysis/run_record.h"
 
-#include <cmath>
-#include <functional>
-#include <sstream>
+#include <algorithm>
 
 #include <fmt/format.h>
 
 #include "unbraid/core/durable_file.h"
 #include "unbraid/core/error.h"
+#include "unbraid/training/json_file.h"
+#include "unbraid/training/recipe_keys.h"
 #include "unbraid/training/toml.h"
 
 namespace unbraid {
@@ -18,54 +18,38 @@ using nlohmann::json;
 
 constexpr uint64_t kMaxTextBytes = uint64_t{1} << 30;
 
-/// Calls `use` with each line of a file of JSON objects.
-void read_lines(const fs::path& path, const std::function<void(const json&)>& use) {
-  std::istringstream lines(read_whole_file(path, kMaxTextBytes));
-  size_t number = 0;
-  for (std::string line; std::getline(lines, line);) {
-    ++number;
-    try {
-      use(json::parse(line));
-    } catch (const json::exception& problem) {
-      throw StorageError(fmt::format("{}:{}: expected the JSON object of an epoch: {}",
-                                     path.string(), number, problem.what()));
-    }
-  }
-}
-
-void add(PartValues& values, const std::string& part, int64_t epoch, const json& value) {
-  if (value.is_number() || value.is_null()) {
-    values[part][epoch] = value.is_null() ? std::nan("") : value.get<double>();
-  }
-}
-
 /// A quantity of the fused output and what its "…_alone" has by modality.
-void add_scores(PartValues& values, const std::string& name, int64_t epoch, const json& line) {
-  if (line.contains(name)) {
-    add(values, "", epoch, line.at(name));
+void add_scores(PartValues& values, const std::string& name, int64_t epoch,
+                const JsonFields& line) {
+  if (line.has(name)) {
+    values[""][epoch] = line.number(name);
   }
-  for (const auto& [modality, value] : object_at(line, name + "_alone").items()) {
-    add(values, modality, epoch, value);
+  const std::string key = name + "_alone";
+  const JsonFields alone = line.inside(key);
+  for (const auto& [modality, value] : line.object(key).items()) {
+    values[modality][epoch] = alone.number(modality);
   }
 }
 
 std::map<std::string, PartValues> read_curves(const fs::path& path) {
   std::map<std::string, PartValues> curves;
-  read_lines(path, [&](const json& line) {
-    const auto epoch = line.at("epoch").get<int64_t>();
-    const auto split = line.at("split").get<std::string>();
+  for_each_json_line(path, [&](const json& object, const std::string& place) {
+    const JsonFields line(object, place);
+    const int64_t epoch = line.count("epoch");
+    const std::string split = line.text("split");
     if (split == "val") {
-      for (const auto& [key, value] : line.items()) {
-        if (value.is_number() && key != "epoch") {
+      for (const auto& [key, value] : object.items()) {
+        if (!value.is_object() && key != "epoch" && key != "split") {
           add_scores(curves["val " + key], key, epoch, line);
         }
       }
     } else if (split == "train") {
       add_scores(curves["train loss"], "loss", epoch, line);
       constexpr std::string_view kEncoder = "encoders.";
-      for (const auto& [part, norm] : object_at(line, "gradient_norm").items()) {
+      const JsonFields norms = line.inside("gradient_norm");
+      for (const auto& [part, norm] : line.object("gradient_norm").items()) {
         if (part.starts_with(kEncoder)) {
-          add(curves["gradient norm"], part.substr(kEncoder.size()), epoch, norm);
+          curves["gradient norm"][part.substr(kEncoder.size())][epoch] = norms.number(part);
         }
       }
     }
@@ -75,33 +59,14 @@ std::map<std::string, PartValues> read_curves(const fs::path& path) {
 
 std::map<std::string, PartValues> read_probes(const fs::path& path) {
   std::map<std::string, PartValues> probes;
-  if (!fs::exists(path)) {
-    return probes;
-  }
-  read_lines(path, [&](const json& line) {
-    const auto epoch = line.at("epoch").get<int64_t>();
-    for (const auto& [modality, quantities] : line.at("modalities").items()) {
-      for (const auto& [quantity, value] : quantities.items()) {
-        add(probes[quantity], modality, epoch, value);
+  for (const ProbeLine& line : read_probe_lines(path)) {
+    for (const auto& [modality, quantities] : line.modalities) {
+      for (const auto& [quantity, value] : quantities) {
+        probes[quantity][modality][line.epoch] = value;
       }
     }
-  });
-  return probes;
-}
-
-/// The lines of a resolved recipe with the tables in front of the keys.
-std::vector<std::pair<std::string, std::string>> flattened(const std::string& toml) {
-  std::vector<std::pair<std::string, std::string>> settings;
-  std::istringstream lines(toml);
-  std::string table;
-  for (std::string line; std::getline(lines, line);) {
-    if (line.starts_with("[") && line.ends_with("]")) {
-      table = line.substr(1, line.size() - 2) + ".";
-    } else if (const size_t equals = line.find(" = "); equals != std::string::npos) {
-      settings.emplace_back(table + line.substr(0, equals), line.substr(equals + 3));
-    }
   }
-  return settings;
+  return probes;
 }
 
 const Value* value_at(const Value& root, const std::string& table, const std::string& key) {
@@ -137,6 +102,43 @@ std::vector<std::string> class_names(const Value& root) {
   return names;
 }
 
+/// A matrix of counts with a row and a column for each of `classes`, of any number where that is 0.
+void expect_confusion(const JsonFields& fields, const json& parent, const std::string& key,
+                      size_t classes) {
+  const json& matrix = parent.at(key);
+  const size_t size = classes > 0 ? classes : matrix.size();
+  const auto is_row = [&](const json& row) {
+    return row.is_array() && row.size() == size &&
+           std::all_of(row.begin(), row.end(),
+                       [](const json& cell) { return cell.is_number_unsigned(); });
+  };
+  if (!matrix.is_array() || matrix.size() != size ||
+      !std::all_of(matrix.begin(), matrix.end(), is_row)) {
+    throw fields.error(key, fmt::format("a confusion matrix of counts, {} x {},", size, size));
+  }
+}
+
+/// Of what read_result does not look at but a report shows.
+void check_summary(const RunRecord& run) {
+  const JsonFields fields(run.summary, (run.folder / "summary.json").string());
+  static_cast<void>(fields.count("best_epoch"));
+  static_cast<void>(fields.object("machine"));
+  static_cast<void>(fields.object("versions"));
+  for (const char* key : {"step_seconds_median", "loader_wait_fraction"}) {
+    if (fields.has(key)) {
+      static_cast<void>(fields.number(key));
+    }
+  }
+  const JsonFields confusion = fields.inside("confusion");
+  if (confusion.has("fused")) {
+    expect_confusion(confusion, fields.object("confusion"), "fused", run.classes.size());
+  }
+  const JsonFields alone = confusion.inside("alone");
+  for (const auto& [modality, matrix] : confusion.object("alone").items()) {
+    expect_confusion(alone, confusion.object("alone"), modality, run.classes.size());
+  }
+}
+
 std::string label_of(const Value& recipe) {
   const std::string method = text_at(recipe, "method", "type");
   return method == "unimodal" ? text_at(recipe, "method", "modality") + " alone" : method;
@@ -144,10 +146,24 @@ std::string label_of(const Value& recipe) {
 
 }  // namespace
 
-const json& object_at(const json& parent, const std::string& key) {
-  static const json kEmpty = json::object();
-  const auto found = parent.find(key);
-  return found != parent.end() && found->is_object() ? *found : kEmpty;
+std::vector<ProbeLine> read_probe_lines(const fs::path& path) {
+  std::vector<ProbeLine> lines;
+  if (!fs::exists(path)) {
+    return lines;
+  }
+  for_each_json_line(path, [&](const json& object, const std::string& place) {
+    const JsonFields line(object, place);
+    ProbeLine read{line.count("epoch"), {}};
+    const JsonFields modalities = line.inside("modalities");
+    for (const auto& [modality, quantities] : line.object("modalities").items()) {
+      const JsonFields fields = modalities.inside(modality);
+      for (const auto& [quantity, value] : modalities.object(modality).items()) {
+        read.modalities[modality][quantity] = fields.number(quantity);
+      }
+    }
+    lines.push_back(std::move(read));
+  });
+  return lines;
 }
 
 RunRecord read_run(const fs::path& folder) {
@@ -166,13 +182,14 @@ RunRecord read_run(const fs::path& folder) {
   run.probes = read_probes(folder / "probes.jsonl");
   run.recipe = read_whole_file(folder / "recipe.toml", kMaxTextBytes);
   const Value recipe = parse_toml(run.recipe, (folder / "recipe.toml").string());
-  run.settings = flattened(write_toml(recipe));
+  run.settings = keys_of(write_toml(recipe));
   run.classes = class_names(recipe);
   if (text_at(recipe, "method", "type") == "unimodal") {
     run.trained_alone = text_at(recipe, "method", "modality");
   }
   run.result = read_result(folder, label_of(recipe));
-  run.summary = json::parse(read_whole_file(summary, kMaxTextBytes));
+  run.summary = read_json_object(summary);
+  check_summary(run);
   return run;
 }
 

@@ -4,12 +4,12 @@
 #include <filesystem>
 #include <map>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include <nlohmann/json.hpp>
 
 #include "unbraid/analysis/comparison.h"
+#include "unbraid/training/recipe_keys.h"
 
 namespace unbraid {
 
@@ -26,7 +26,7 @@ struct RunRecord {  // NOLINT(bugprone-exception-escape): to destroy JSON takes 
   std::string trained_alone;  // the modality; "" for a fused model
   nlohmann::json summary;
   std::string recipe;                                         // as TOML
-  std::vector<std::pair<std::string, std::string>> settings;  // "train.epochs" and "25", in order
+  RecipeKeys settings;
   std::vector<std::string> classes;  // names, of a classification; empty otherwise
   /// "val loss", "val accuracy", "train loss", "gradient norm": what metrics.jsonl has, by part.
   std::map<std::string, PartValues> curves;
@@ -34,8 +34,15 @@ struct RunRecord {  // NOLINT(bugprone-exception-escape): to destroy JSON takes 
   std::map<std::string, PartValues> probes;
 };
 
-/// The object under `key`, an empty one where there is none.
-const nlohmann::json& object_at(const nlohmann::json& parent, const std::string& key);
+/// What a run measured after one epoch.
+struct ProbeLine {
+  int64_t epoch = 0;
+  std::map<std::string, std::map<std::string, double>> modalities;  // quantities by modality
+};
+
+/// Reads a probes.jsonl; nothing where there is no such file. Throws StorageError, which names line
+/// and key, where it is damaged.
+std::vector<ProbeLine> read_probe_lines(const std::filesystem::path& path);
 
 /// Reads the finished run in `folder`. Throws StorageError, which names file and line, where that
 /// is not one.
@@ -51,8 +58,7 @@ struct MissingRun {
 /// What the recipe says of the run in `folder`, which is not finished; never throws.
 MissingRun read_unfinished(const std::filesystem::path& folder);
 
-/// The runs of a report. Labels tell apart what differs in more than seed, cache and workers:
-/// "dgl, method.alpha = 1.0".
+/// The runs of a report. Labels tell apart what differs in how it learned: "dgl, method.alpha = 1.0".
 struct RunSelection {
   std::vector<RunRecord> runs;  // modalities trained alone first, then joint, then the rest
   std::vector<MissingRun> missing;

@@ -12,15 +12,8 @@ namespace unbraid {
 namespace {
 
 namespace fs = std::filesystem;
-using Settings = std::vector<std::pair<std::string, std::string>>;
 
-bool says_how_it_learned(const std::string& key) {
-  // Teachers of umt are other ones for every seed.
-  return key != "seed" && key != "data.cache" && key != "data.workers" &&
-         !key.starts_with("method.teachers.");
-}
-
-std::string value_of(const Settings& settings, const std::string& key) {
+std::string value_of(const RecipeKeys& settings, const std::string& key) {
   const auto found = std::find_if(settings.begin(), settings.end(),
                                   [&](const auto& entry) { return entry.first == key; });
   return found == settings.end() ? "" : found->second;
@@ -78,6 +71,16 @@ int rank_of(const RunRecord& run) {
   return !run.trained_alone.empty() ? 0 : run.result.label.starts_with("joint") ? 1 : 2;
 }
 
+/// So that a folder given twice, itself or within another, is one: named before all are read.
+void expect_each_once(const std::vector<fs::path>& folders) {
+  std::set<fs::path> seen;
+  for (const fs::path& folder : folders) {
+    if (!seen.insert(fs::canonical(folder)).second) {
+      throw Error(ExitCode::kUsage, folder.string() + ": expected each run once, got it twice");
+    }
+  }
+}
+
 }  // namespace
 
 RunSelection select_runs(const std::vector<fs::path>& folders) {
@@ -112,6 +115,7 @@ RunSelection select_runs(const std::vector<fs::path>& folders) {
                                      inside.empty() ? "none" : "unfinished ones alone"));
     }
   }
+  expect_each_once(finished);
   for (const fs::path& folder : finished) {
     selection.runs.push_back(read_run(folder));
   }

@@ -9,7 +9,10 @@
 
 namespace unbraid {
 
-bool Estimate::differs_from_zero() const { return std::abs(mean) > half_width; }
+bool Estimate::differs_from_zero() const {
+  constexpr double kRounding = 1e-9;
+  return half_width > kRounding * std::abs(mean) && std::abs(mean) > half_width;
+}
 
 Estimate estimate(const std::vector<double>& values) {
   constexpr double kNothing = std::numeric_limits<double>::quiet_NaN();

@@ -44,7 +44,12 @@ class Words {
       const int digits = half > 0 && half < 0.001 ? 2 : 1;
       return fmt::format("{:.{}f} ± {:.{}f}", 100 * value, digits, 100 * half, digits);
     }
-    return fmt::format("{:.4g} ± {:.2g}", value, half);
+    // As many places as show two digits of the half width.
+    constexpr int kMostPlaces = 6;
+    const int places = half > 0 ? std::max(0, 1 - static_cast<int>(std::floor(std::log10(half)))) : 0;
+    return half > 0 && places <= kMostPlaces
+               ? fmt::format("{:.{}f} ± {:.{}f}", value, places, half, places)
+               : fmt::format("{:.4g} ± {:.2g}", value, half);
   }
 
   std::string metric_;
@@ -193,8 +198,13 @@ class Verdict {
 
   void of_methods(std::vector<Statement>& all) {
     std::vector<Named> open;
+    std::vector<std::string> too_few;
     std::vector<std::pair<const ComparisonRow*, bool>> told;
     for (const ComparisonRow& row : comparison_.rows) {
+      if (!comparison_.reference.empty() && row.label != comparison_.reference &&
+          row.fused.count > 0 && row.difference.count < 2) {
+        too_few.push_back(row.label);
+      }
       if (row.difference.count == 0) {
         continue;
       }
@@ -224,6 +234,12 @@ class Verdict {
         all.push_back({kind, fmt::format("{} others are {} than {} by less.", count - kMostNamed,
                                          than, comparison_.reference)});
       }
+    }
+    if (!too_few.empty()) {
+      open_.push_back({Statement::Kind::kSilence,
+                       fmt::format("Of {} nothing is said: it takes two seeds or more that {} has "
+                                   "too.",
+                                   fmt::join(too_few, ", "), comparison_.reference)});
     }
     if (!open.empty()) {
       open_.push_back({Statement::Kind::kSilence,

@@ -81,6 +81,10 @@ void ArrayDecoder::check(const std::string& cell) const {
   }
 }
 
+std::vector<std::string> ArrayDecoder::files(const std::string& cell) const {
+  return {table_ == nullptr ? cell : table_path_};
+}
+
 torch::Tensor ArrayDecoder::decode(const std::string& cell) const {
   if (table_ == nullptr) {
     const NpyArray array = read_npy(cell, member_, DecodeBudget::limits().bytes);

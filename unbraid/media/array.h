@@ -29,6 +29,7 @@ class ArrayDecoder final : public Decoder {
     return table_ == nullptr ? Decoder::resolve(cell, folder) : cell;
   }
   void check(const std::string& cell) const override;
+  [[nodiscard]] std::vector<std::string> files(const std::string& cell) const override;
   [[nodiscard]] torch::Tensor decode(const std::string& cell) const override;
   [[nodiscard]] torch::Tensor transform(const torch::Tensor& decoded,
                                         const SampleContext& context) const override;

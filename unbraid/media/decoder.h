@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "unbraid/core/options.h"
 #include "unbraid/core/random.h"
@@ -39,6 +40,10 @@ class Decoder {
   /// Throws when `cell` cannot be decoded for a reason visible without decoding it (a missing file,
   /// a row number out of range).
   virtual void check(const std::string& cell) const = 0;
+  /// The files that `cell` is read from. A cell is one path unless a kind says otherwise.
+  [[nodiscard]] virtual std::vector<std::string> files(const std::string& cell) const {
+    return {cell};
+  }
   [[nodiscard]] virtual torch::Tensor decode(const std::string& cell) const = 0;
   [[nodiscard]] virtual torch::Tensor transform(const torch::Tensor& decoded,
                                                 const SampleContext& context) const = 0;

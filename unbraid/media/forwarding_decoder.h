@@ -3,6 +3,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "unbraid/media/decoder.h"
 
@@ -19,6 +20,9 @@ class ForwardingDecoder : public Decoder {
     return decoder_->resolve(cell, folder);
   }
   void check(const std::string& cell) const override { decoder_->check(cell); }
+  [[nodiscard]] std::vector<std::string> files(const std::string& cell) const override {
+    return decoder_->files(cell);
+  }
   [[nodiscard]] torch::Tensor decode(const std::string& cell) const override {
     return decoder_->decode(cell);
   }

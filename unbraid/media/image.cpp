@@ -131,18 +131,22 @@ std::string ImageDecoder::resolve(const std::string& cell, const std::string& fo
 }
 
 void ImageDecoder::check(const std::string& cell) const {
-  for (const std::string& path : paths_of(cell, channels())) {
+  for (const std::string& path : files(cell)) {
     check_file(path);
   }
 }
 
+std::vector<std::string> ImageDecoder::files(const std::string& cell) const {
+  return paths_of(cell, channels());
+}
+
 torch::Tensor ImageDecoder::decode(const std::string& cell) const {
-  return read_images(paths_of(cell, channels()), channels());
+  return read_images(files(cell), channels());
 }
 
 std::string ImageDecoder::cache_key(const std::string& cell) const {
   std::string key = fmt::format("image 2 {}\n", channels());
-  for (const std::string& path : paths_of(cell, channels())) {
+  for (const std::string& path : files(cell)) {
     key += file_stamp(path);
   }
   return key;
@@ -157,7 +161,7 @@ torch::Tensor ImageDecoder::load(const std::string& cell, const SampleContext& c
   const PartOf part_of = [&](int64_t height, int64_t width) {
     return transform_.crop_of(height, width, context);
   };
-  return transform(read_images(paths_of(cell, channels()), channels(), part_of), context);
+  return transform(read_images(files(cell), channels(), part_of), context);
 }
 
 }  // namespace unbraid

@@ -33,9 +33,8 @@ void check_encoder(Options& options, int64_t ids, int64_t padding) {
 }  // namespace
 
 TextDecoder::TextDecoder(Options& options)
-    : length_(options.integer("length", 40, {1, 1 << 20})), lower_(options.boolean("lower", true)) {
-  const std::string vocabulary = options.path("vocab", "");
-  if (vocabulary.empty()) {
+    : length_(options.integer("length", 40, {1, 1 << 20})), lower_(options.boolean("lower", true)), vocabulary_(options.path("vocab", "")) {
+  if (vocabulary_.empty()) {
     characters_ = options.choice("tokens", {"words", "characters"}, "words") == "characters";
     hashed_ids_ = options.integer("ids", 30000, {2, 1 << 24});
     check_encoder(options, hashed_ids_, 0);
@@ -46,7 +45,7 @@ TextDecoder::TextDecoder(Options& options)
       throw options.error(key, "does not apply with vocab, which decides it");
     }
   }
-  pieces_ = std::make_unique<const WordPieces>(vocabulary);
+  pieces_ = std::make_unique<const WordPieces>(vocabulary_);
   check_encoder(options, pieces_->size(), pieces_->padding());
   if (length_ < 3) {
     throw options.error("length", "expected at least 3: [CLS], a piece and [SEP]");
@@ -54,6 +53,10 @@ TextDecoder::TextDecoder(Options& options)
 }
 
 void TextDecoder::check(const std::string& cell) const { check_utf8(cell); }
+
+std::vector<std::string> TextDecoder::files(const std::string& /*cell*/) const {
+  return vocabulary_.empty() ? std::vector<std::string>{} : std::vector<std::string>{vocabulary_};
+}
 
 std::vector<int64_t> TextDecoder::ids_of(const std::string& cell) const {
   const auto length = static_cast<size_t>(length_);

@@ -27,6 +27,7 @@ class TextDecoder final : public Decoder {
     return cell;
   }
   void check(const std::string& cell) const override;
+  [[nodiscard]] std::vector<std::string> files(const std::string& cell) const override;
   [[nodiscard]] torch::Tensor decode(const std::string& cell) const override;
   [[nodiscard]] torch::Tensor transform(const torch::Tensor& decoded,
                                         const SampleContext& /*context*/) const override {
@@ -38,6 +39,7 @@ class TextDecoder final : public Decoder {
 
   int64_t length_;
   bool lower_;
+  std::string vocabulary_;                    // path; empty: none
   std::unique_ptr<const WordPieces> pieces_;  // null: hashed
   bool characters_ = false;
   int64_t hashed_ids_ = 0;

@@ -283,17 +283,24 @@ torch::Tensor VideoDecoder::decode(const std::string& cell) const {
   return torch::stack(frames);
 }
 
-std::string VideoDecoder::cache_key(const std::string& cell) const {
-  std::string key = fmt::format("video 2 {} {}\n", channels(), settings_.fps);
+std::vector<std::string> VideoDecoder::files(const std::string& cell) const {
+  std::vector<std::string> files;
   for (const std::string& path : paths_of(cell, channels())) {
     std::error_code ignored;
     if (!fs::is_directory(path, ignored)) {
-      key += file_stamp(path);
+      files.push_back(path);
       continue;
     }
-    for (const std::string& image : images_of(path)) {
-      key += file_stamp(image);
-    }
+    const std::vector<std::string> images = images_of(path);
+    files.insert(files.end(), images.begin(), images.end());
+  }
+  return files;
+}
+
+std::string VideoDecoder::cache_key(const std::string& cell) const {
+  std::string key = fmt::format("video 2 {} {}\n", channels(), settings_.fps);
+  for (const std::string& path : files(cell)) {
+    key += file_stamp(path);
   }
   return key;
 }

@@ -49,6 +49,7 @@ class VideoDecoder final : public Decoder {
   [[nodiscard]] std::string resolve(const std::string& cell,
                                     const std::string& folder) const override;
   void check(const std::string& cell) const override;
+  [[nodiscard]] std::vector<std::string> files(const std::string& cell) const override;
   [[nodiscard]] torch::Tensor decode(const std::string& cell) const override;
   [[nodiscard]] torch::Tensor transform(const torch::Tensor& decoded,
                                         const SampleContext& context) const override;

@@ -75,6 +75,14 @@ RoutedResult routed_backward(const TrainingStep& step, const GradientRoute& rout
       route, step.scale, rule);
 }
 
+std::vector<std::string> method_names() {
+  std::vector<std::string> names;
+  for (const Entry& entry : kMethods) {
+    names.emplace_back(entry.type);
+  }
+  return names;
+}
+
 std::shared_ptr<Method> read_method(Options& options, const MethodContext& context) {
   return choose(options, kMethods).read(options, context);
 }

@@ -115,6 +115,9 @@ class Method {
 RoutedResult routed_backward(const TrainingStep& step, const GradientRoute& route,
                              const FeatureRule& rule = {});
 
+/// What `type` may be in a recipe's [method] table.
+std::vector<std::string> method_names();
+
 /// Reads `type` and its keys from a recipe's [method] table.
 std::shared_ptr<Method> read_method(Options& options, const MethodContext& context);
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include <fmt/format.h>
 
@@ -28,6 +29,38 @@ struct Similarities {
   torch::Tensor logs;     // [K, C], log-probabilities of the samples whose class is known
   torch::Tensor labels;   // [K]
 };
+
+/// Of each modality by how much the mean of its ratios to the others exceeds 1, clipped to 1, or 1
+/// where it does; 0 without a score.
+template <typename Ratio>
+std::vector<double> above_others(const std::vector<double>& scores, bool constant,
+                                 const Ratio& ratio) {
+  std::vector<double> coefficients(scores.size(), 0.0);
+  const auto positive = [](double score) {
+    return std::max(score, std::numeric_limits<double>::min());
+  };
+  for (size_t m = 0; m < scores.size(); ++m) {
+    double ratios = 0;
+    int others = 0;
+    for (size_t n = 0; n < scores.size(); ++n) {
+      if (n != m && !std::isnan(scores[n])) {
+        ratios += ratio(positive(scores[m]), positive(scores[n]));
+        ++others;
+      }
+    }
+    if (others > 0 && !std::isnan(scores[m])) {
+      const double above = ratios / others - 1;
+      coefficients[m] = constant ? (above > 0 ? 1.0 : 0.0) : std::clamp(above, 0.0, 1.0);
+    }
+  }
+  return coefficients;
+}
+
+/// The mean entropy of rows of log-probabilities, -inf for what is impossible.
+torch::Tensor entropy(const torch::Tensor& logs) {
+  const torch::Tensor finite = logs.masked_fill(logs.isinf(), 0.0);
+  return -(logs.exp() * finite).sum(1).mean();
+}
 
 }  // namespace
 
@@ -85,22 +118,15 @@ void Pmr::update(Prototypes& old, const Prototypes& seen) const {
 }
 
 std::vector<double> Pmr::coefficients(const std::vector<double>& scores, bool constant) {
-  std::vector<double> coefficients(scores.size(), 0.0);
-  for (size_t m = 0; m < scores.size(); ++m) {
-    double ratios = 0;
-    int others = 0;
-    for (size_t n = 0; n < scores.size(); ++n) {
-      if (n != m && !std::isnan(scores[n])) {
-        ratios += scores[n] / std::max(scores[m], std::numeric_limits<double>::min());
-        ++others;
-      }
-    }
-    if (others > 0 && !std::isnan(scores[m])) {
-      const double above = ratios / others - 1;
-      coefficients[m] = constant ? (above > 0 ? 1.0 : 0.0) : std::clamp(above, 0.0, 1.0);
-    }
-  }
-  return coefficients;
+  return above_others(scores, constant, [](double own, double other) { return other / own; });
+}
+
+std::vector<double> Pmr::dominances(const std::vector<double>& scores, bool constant) {
+  return above_others(scores, constant, [](double own, double other) { return own / other; });
+}
+
+bool Pmr::has_entropy(int64_t epoch) const {
+  return options_.entropy > 0 && epoch <= options_.entropy_epochs;
 }
 
 RoutedResult Pmr::backward(const TrainingStep& step) {
@@ -144,13 +170,24 @@ ModalityTensors Pmr::rule(const TrainingStep& step, const ModalityTensors& featu
     choices_["score." + modalities_[m]] = scores[m];
   }
   const std::vector<double> betas = coefficients(scores, options_.constant);
+  std::vector<double> gammas(scores.size(), 0.0);
+  if (has_entropy(step.epoch)) {
+    gammas = dominances(scores, options_.constant);
+  }
   ModalityTensors arrived(features.size());
   for (size_t m = 0; m < features.size(); ++m) {
     arrived[m] = gradients.sum(m);
     choices_["beta." + modalities_[m]] = betas[m];
+    if (has_entropy(step.epoch)) {
+      choices_["gamma." + modalities_[m]] = gammas[m];
+    }
     const double weight = step.scale * options_.alpha * betas[m];
-    if (arrived[m].defined() && weight != 0) {  // undefined: the encoder is frozen
-      const torch::Tensor loss = torch::nll_loss(similar[m].logs, similar[m].labels) * weight;
+    const double held_back = step.scale * options_.entropy * gammas[m];
+    if (arrived[m].defined() && (weight != 0 || held_back != 0)) {  // undefined: it is frozen
+      torch::Tensor loss = torch::nll_loss(similar[m].logs, similar[m].labels) * weight;
+      if (held_back != 0) {
+        loss = loss - entropy(similar[m].logs) * held_back;
+      }
       arrived[m] = arrived[m] + torch::autograd::grad({loss}, {similar[m].feature})[0];
     }
   }
@@ -199,6 +236,8 @@ std::shared_ptr<Method> Pmr::read(Options& options, const MethodContext& context
   read.share = options.number("share", read.share, {.min = 0.0, .max = 1.0, .open_min = true});
   read.window = EpochWindow::read(options, read.window);
   read.constant = options.choice("coefficient", {"paper", "constant"}, "paper") == "constant";
+  read.entropy = options.number("entropy", read.entropy, {.min = 0.0});
+  read.entropy_epochs = options.integer("entropy_epochs", read.entropy_epochs, {.min = 0});
   read.base = read_base(options);
   return std::make_shared<Pmr>(read, context.modalities, context.task->outputs());
 }

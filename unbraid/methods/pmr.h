@@ -11,6 +11,8 @@ struct PmrOptions {
   double share = 0.1;
   EpochWindow window{.starts = 0, .ends = 70};
   bool constant = false;  // the released coefficient
+  double entropy = 0.0;
+  int64_t entropy_epochs = 10;
   GradientRoute base = GradientRoute::joint();
 };
 
@@ -31,8 +33,13 @@ struct PmrOptions {
 /// Tokens and maps count as their mean. Classes without a sample so far have no prototype: they are
 /// left out of the softmax, and samples of them out of score and loss; so are missing modalities.
 /// Any fusion and number of modalities from two; `base = "dgl"` adds to disentangled gradients
-/// instead of joint ones. The paper's entropy term for the stronger modality in early epochs is not
-/// here, nor in the released code.
+/// instead of joint ones.
+///
+/// The paper also holds the stronger modality back in early epochs by the entropy H of these
+/// probabilities: `entropy` (mu) times gamma_m H_m is taken from the loss of encoder m in the first
+/// `entropy_epochs`, where gamma_m = clip(sigma_m - 1, 0, 1) for the mean sigma_m of s_m / s_n, which
+/// of two modalities is the beta of the other. The released code has no such term, so `entropy` is 0;
+/// 10 epochs are our choice.
 class Pmr : public Method {
  public:
   Pmr(const PmrOptions& options, std::vector<std::string> modalities, int64_t classes);
@@ -41,7 +48,7 @@ class Pmr : public Method {
   [[nodiscard]] GradientRoute route() const override { return options_.base; }
   void begin_epoch(const EpochStart& start) override;
   RoutedResult backward(const TrainingStep& step) override;
-  /// "beta.<modality>" and "score.<modality>", s.
+  /// "beta.<modality>" and "score.<modality>", s; "gamma.<modality>" while there is an entropy term.
   [[nodiscard]] std::map<std::string, double> choices() const override { return choices_; }
   /// "prototypes.<modality>" [C, d] float and "known.<modality>" [C] bool.
   [[nodiscard]] NamedTensors state() const override;
@@ -49,6 +56,8 @@ class Pmr : public Method {
 
   /// beta of each modality for its score; NaN: it has none, and gets 0.
   static std::vector<double> coefficients(const std::vector<double>& scores, bool constant);
+  /// gamma of each modality, likewise.
+  static std::vector<double> dominances(const std::vector<double>& scores, bool constant);
 
   static std::shared_ptr<Method> read(Options& options, const MethodContext& context);
 
@@ -59,6 +68,7 @@ class Pmr : public Method {
   };
 
   void update(Prototypes& old, const Prototypes& seen) const;
+  [[nodiscard]] bool has_entropy(int64_t epoch) const;
   ModalityTensors rule(const TrainingStep& step, const ModalityTensors& features,
                        const FeatureGradients& gradients);
 

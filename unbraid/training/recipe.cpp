@@ -1,11 +1,13 @@
 #include "unbraid/training/recipe.h"
 
 #include <algorithm>
+#include <filesystem>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include "unbraid/data/cached_decoder.h"
+#include "unbraid/data/files_hash.h"
 #include "unbraid/media/label_map.h"
 #include "unbraid/models/initialisation.h"
 #include "unbraid/training/freezing.h"
@@ -119,6 +121,26 @@ std::shared_ptr<ManifestDataSet> Recipe::open_unlabelled(
       rows, Split::kTest, decoders(kept),
       [](const std::string& /*label*/) { return torch::zeros({}); }, settings.seed,
       settings.skip_damaged);
+}
+
+std::map<std::string, std::string> Recipe::files_hash(const Manifest& rows) const {
+  const std::string folder = std::filesystem::path(rows.path).parent_path().string();
+  std::map<std::string, std::string> hashes;
+  const auto add = [&](const std::string& column, const Decoder& decoder, const auto& cell_of) {
+    std::vector<std::string> cells;
+    for (const ManifestRow& row : rows.rows) {
+      cells.push_back(cell_of(row));
+    }
+    hashes[column] = unbraid::files_hash(cells, decoder, folder);
+  };
+  for (size_t m = 0; m < modalities.size(); ++m) {
+    add(modalities[m].name, *modalities[m].decoder,
+        [&](const ManifestRow& row) { return row.cells.at(m); });
+  }
+  if (const PixelLabels* labels = task->pixel_labels()) {
+    add("label", LabelMapDecoder(*labels), [](const ManifestRow& row) { return row.label; });
+  }
+  return hashes;
 }
 
 std::vector<DataModality> Recipe::decoders(const std::shared_ptr<TensorCache>& kept) const {

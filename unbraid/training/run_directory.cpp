@@ -8,7 +8,6 @@
 #include <cmath>
 #include <cstring>
 #include <fstream>
-#include <sstream>
 
 #include <fmt/format.h>
 #include <xxhash.h>
@@ -17,6 +16,7 @@
 #include "unbraid/core/error.h"
 #include "unbraid/core/torch.h"
 #include "unbraid/training/checkpoint_directory.h"
+#include "unbraid/training/json_file.h"
 #include "unbraid/training/weights.h"
 
 namespace unbraid {
@@ -73,35 +73,30 @@ std::string readable(const json& value, const std::string& indent = "") {
 }
 
 RunState state_from(const fs::path& path, const std::string& recipe) {
+  const json content = read_json_object(path);
+  const JsonFields fields(content, path.string());
   RunState state;
-  try {
-    const json content = json::parse(read_whole_file(path, kMaxTextBytes));
-    state.epoch = content.at("epoch").get<int64_t>();
-    state.step = content.at("step").get<int64_t>();
-    state.best_epoch = content.at("best_epoch").get<int64_t>();
-    const json& best_value = content.at("best_value");  // JSON has no NaN
-    state.best_value = best_value.is_null() ? std::nan("") : best_value.get<double>();
-    if (content.at("recipe_hash").get<std::string>() != hash_of(recipe)) {
-      throw StorageError(path.string() +
-                         ": the checkpoint belongs to another recipe than the "
-                         "recipe.toml of this run");
-    }
-  } catch (const json::exception& problem) {
-    throw StorageError(path.string() + ": expected the state of a run: " + problem.what());
+  state.epoch = fields.count("epoch");
+  state.step = fields.count("step");
+  state.best_epoch = fields.count("best_epoch");
+  state.best_value = fields.number("best_value");
+  if (fields.text("recipe_hash") != hash_of(recipe)) {
+    throw StorageError(path.string() +
+                       ": the checkpoint belongs to another recipe than the "
+                       "recipe.toml of this run");
   }
   return state;
 }
 
 /// Drops the lines of `path`, a file of JSON lines, from epochs after `epoch` and of test.
 void forget_lines_after(int64_t epoch, const fs::path& path) {
-  std::istringstream lines(read_whole_file(path, kMaxTextBytes));
   std::string kept;
-  for (std::string line; std::getline(lines, line);) {
-    const json record = json::parse(line, nullptr, false);
-    // A kill can cut the last line short; its epoch is run again.
-    if (record.is_object() && record.contains("epoch") && record["epoch"].is_number_integer() &&
-        record["epoch"].get<int64_t>() <= epoch && record.value("split", "") != "test") {
-      kept += line + "\n";
+  for (const json& record : whole_json_lines(path)) {
+    const auto of = record.find("epoch");
+    const auto split = record.find("split");
+    if (of != record.end() && of->is_number_integer() && of->get<int64_t>() <= epoch &&
+        (split == record.end() || *split != "test")) {
+      kept += record.dump() + "\n";
     }
   }
   write_file_durably(path, kept);
@@ -238,29 +233,23 @@ void RunDirectory::append(const std::string& file, const std::string& line) cons
   }
 }
 
+void RunDirectory::append_durably(const std::string& file, const json& record) const {
+  append(file, record.dump());
+  sync_path(path_ / file);
+}
+
 void RunDirectory::append_metrics(const json& record) {
-  append("metrics.jsonl", record.dump());
-  sync_path(path_ / "metrics.jsonl");
+  append_durably("metrics.jsonl", record);
   if (events_) {
     events_->append(record);
   }
 }
 
 void RunDirectory::keep_events() {
-  std::istringstream text(read_whole_file(path_ / "metrics.jsonl", kMaxTextBytes));
-  std::vector<json> lines;
-  for (std::string line; std::getline(text, line);) {
-    if (json record = json::parse(line, nullptr, false); record.is_object()) {
-      lines.push_back(std::move(record));
-    }
-  }
-  events_.emplace(path_, lines);
+  events_.emplace(path_, whole_json_lines(path_ / "metrics.jsonl"));
 }
 
-void RunDirectory::append_probes(const json& record) {
-  append("probes.jsonl", record.dump());
-  sync_path(path_ / "probes.jsonl");
-}
+void RunDirectory::append_probes(const json& record) { append_durably("probes.jsonl", record); }
 
 void RunDirectory::forget_metrics_after(int64_t epoch) {
   forget_lines_after(epoch, path_ / "metrics.jsonl");

@@ -89,6 +89,7 @@ class RunDirectory {
  private:
   RunDirectory(std::filesystem::path path, std::string recipe);
   void append(const std::string& file, const std::string& line) const;
+  void append_durably(const std::string& file, const nlohmann::json& record) const;
 
   std::filesystem::path path_;
   std::string recipe_;

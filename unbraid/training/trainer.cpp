@@ -11,12 +11,9 @@
 
 #include "unbraid/core/autocast.h"
 #include "unbraid/core/process.h"
-#include "unbraid/core/random.h"
-#include "unbraid/core/stop.h"
-#include "unbraid/data/loader.h"
-#include "unbraid/training/freezing.h"
 #include "unbraid/training/probing.h"
 #include "unbraid/training/quarantine.h"
+#include "unbraid/training/training_batches.h"
 #include "unbraid/training/trial.h"
 #include "unbraid/training/weight_average.h"
 
@@ -142,16 +139,8 @@ class Training {
         lock_(directory.lock()),
         observer_(observer),
         optimizer_(settings.optimizer, parts.model->named_parameters()),
-        loader_(parts.train, {.batch_size = settings.batch_size,
-                              .workers = settings.workers,
-                              .shuffle = settings.shuffle,
-                              .drop_last = settings.drop_last,
-                              .training = true,
-                              .skip_damaged = settings.skip_damaged,
-                              .seed = settings.seed}),
+        batches_(parts.train, settings),
         quarantine_(directory, settings.max_skipped) {
-    const auto batches = static_cast<int64_t>(loader_.batches());
-    steps_per_epoch_ = (batches + settings.accumulate - 1) / settings.accumulate;
     if (settings.ema > 0) {
       average_ = std::make_unique<WeightAverage>(model_, settings.ema);
     }
@@ -273,7 +262,7 @@ class Training {
          .seed = settings_.seed,
          .epoch = state_.epoch + 1,
          .epochs = settings_.epochs,
-         .count = static_cast<int64_t>(loader_.batches()),
+         .count = batches_.count(),
          .task = parts_.task.get(),
          .for_each_encoded =
              [this](const FeaturePass& pass, const auto& use) {
@@ -281,37 +270,32 @@ class Training {
                    model_, pass.of_val ? parts_.val : parts_.train, settings_, use, {},
                    {.most = pass.batches, .shuffled_by = static_cast<uint64_t>(state_.epoch)});
              },
-         .try_out = [this](const Trial& trial) { run_trial(parts_, settings_, state_, trial); }});
+         .try_out =
+             [this](const Trial& trial) {
+               run_trial(parts_, settings_, state_, trial, observer_);
+             }});
   }
 
   void train_epoch(EpochMeans& means) {
     begin_epoch();
-    train_unfrozen(model_);
-    // Layers that draw numbers of their own (dropout) draw the same ones when an epoch is run
-    // again.
-    const auto epoch = static_cast<uint64_t>(state_.epoch);
-    torch::manual_seed(RandomStream::of(settings_.seed, epoch, "", "layers").bits());
-    loader_.start(epoch);
-    const size_t batches = loader_.batches();
-    const auto accumulate = static_cast<size_t>(settings_.accumulate);
-    for (size_t i = 0; auto batch = loader_.next(); ++i) {
-      throw_if_stopped();
-      const auto start = Clock::now();
-      const size_t first_of_step = i - i % accumulate;
-      const size_t share = std::min(accumulate, batches - first_of_step);
-      quarantine_.add("train", batch->skipped, samples_of(*parts_.train));
-      const double loss = batch->size() == 0
-                              ? means.loss()
-                              : backward(to_device(std::move(*batch), settings_.device), i,
-                                         1.0 / static_cast<double>(share), means);
-      if (i + 1 == first_of_step + share) {
-        update(means);
-      }
-      step_seconds_.push_back(seconds_since(start));
-      if (observer_ != nullptr) {
-        observer_->on_batch(state_.epoch + 1, i + 1, batches, loss);
-      }
-    }
+    const auto count = static_cast<size_t>(batches_.count());
+    batches_.for_each(
+        static_cast<uint64_t>(state_.epoch), model_, [&](TrainingBatch&& given) {
+          const auto start = Clock::now();
+          quarantine_.add("train", given.batch.skipped, samples_of(*parts_.train));
+          const double loss =
+              given.batch.size() == 0
+                  ? means.loss()
+                  : backward(to_device(std::move(given.batch), settings_.device), given.index,
+                             given.scale, means);
+          if (given.ends) {
+            update(means);
+          }
+          step_seconds_.push_back(seconds_since(start));
+          if (observer_ != nullptr) {
+            observer_->on_batch(state_.epoch + 1, given.index + 1, count, loss);
+          }
+        });
   }
 
   double backward(const Batch& batch, size_t index, double scale, EpochMeans& means) {
@@ -324,7 +308,7 @@ class Training {
                                  .seed = settings_.seed,
                                  .epoch = state_.epoch + 1,
                                  .index = static_cast<int64_t>(index),
-                                 .count = static_cast<int64_t>(loader_.batches()),
+                                 .count = batches_.count(),
                                  .update = [&] { optimizer_step(means); }});
     check_finite(result.loss, "the loss", batch);
     for (size_t m = 0; m < result.loss_alone.size(); ++m) {
@@ -341,7 +325,7 @@ class Training {
     if (!std::isfinite(norm)) {
       throw diverged("the gradient is not finite");
     }
-    lr_ = learning_rate(settings_.schedule, settings_.optimizer.lr, state_.step, steps_per_epoch_,
+    lr_ = learning_rate(settings_.schedule, settings_.optimizer.lr, state_.step, batches_.steps(),
                         settings_.epochs);
     optimizer_.step(lr_, clip_factor(norm, settings_.clip_norm));
     optimizer_.zero_grad();
@@ -407,6 +391,9 @@ class Training {
                    {"cores", available_cores()},
                    {"threads", at::get_num_threads()},
                    {"device", settings_.device.str()}}}};
+    if (!parts_.files_hash.empty()) {
+      summary["files_hash"] = parts_.files_hash;
+    }
     if (parts_.test != nullptr) {
       result.test = scored("test", parts_.test);
       if (result.test.samples == 0) {
@@ -430,7 +417,7 @@ class Training {
           step_seconds_.begin() + static_cast<std::ptrdiff_t>(step_seconds_.size() / 2);
       std::nth_element(step_seconds_.begin(), middle, step_seconds_.end());
       summary["step_seconds_median"] = *middle;
-      summary["loader_wait_fraction"] = loader_.wait_seconds() / train_seconds_;
+      summary["loader_wait_fraction"] = batches_.wait_seconds() / train_seconds_;
     }
     directory_.write_summary(summary);
     return result;
@@ -444,10 +431,9 @@ class Training {
   TrainingObserver* observer_;
   Optimizer optimizer_;
   std::unique_ptr<WeightAverage> average_;  // null without train.ema
-  Loader loader_;
+  TrainingBatches batches_;
   Quarantine quarantine_;
   RunState state_;
-  int64_t steps_per_epoch_ = 0;
   double lr_ = 0;
   double train_seconds_ = 0;
   std::vector<double> step_seconds_;

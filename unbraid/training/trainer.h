@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 
@@ -22,6 +23,7 @@ struct TrainingParts {
   std::shared_ptr<const DataSet> val;
   std::shared_ptr<const DataSet> test;  // may be null
   std::string data_hash = {};           // of what the splits were read from, for the summary
+  std::map<std::string, std::string> files_hash = {};  // of the files behind it, by modality
 };
 
 /// One epoch of training, and how the model does on val after it.
@@ -39,6 +41,8 @@ class TrainingObserver {
  public:
   virtual ~TrainingObserver() = default;
   virtual void on_batch(int64_t /*epoch*/, size_t /*batch*/, size_t /*batches*/, double /*loss*/) {}
+  /// Batch number `batch`, from 1, of a trial that a method makes before `epoch`.
+  virtual void on_trial(int64_t /*epoch*/, int64_t /*batch*/, int64_t /*batches*/) {}
   virtual void on_epoch(const EpochRecord& /*record*/) {}
 };
 

@@ -1,15 +1,12 @@
 #include "unbraid/training/trial.h"
 
-#include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include <fmt/format.h>
 
 #include "unbraid/core/autocast.h"
-#include "unbraid/core/random.h"
-#include "unbraid/core/stop.h"
-#include "unbraid/data/loader.h"
-#include "unbraid/training/freezing.h"
+#include "unbraid/training/training_batches.h"
 #include "unbraid/training/weights.h"
 
 namespace unbraid {
@@ -41,50 +38,39 @@ class KeptWeights {
 class TrialTraining {
  public:
   TrialTraining(const TrainingParts& parts, const TrainingSettings& settings, const RunState& from,
-                const Trial& trial)
+                const Trial& trial, TrainingObserver* observer)
       : parts_(parts),
         model_(*parts.model.ptr()),
         settings_(settings),
         trial_(trial),
         optimizer_(settings.optimizer, model_.named_parameters()),
-        loader_(parts.train, {.batch_size = settings.batch_size,
-                              .workers = settings.workers,
-                              .shuffle = settings.shuffle,
-                              .drop_last = settings.drop_last,
-                              .training = true,
-                              .skip_damaged = settings.skip_damaged,
-                              .seed = settings.seed}),
+        batches_(parts.train, settings),
+        observer_(observer),
         first_epoch_(from.epoch),
         step_(from.step) {}
 
   void run() {
-    for (int64_t epoch = first_epoch_; epoch < first_epoch_ + trial_.epochs; ++epoch) {
-      train_epoch(static_cast<uint64_t>(epoch));
+    for (int64_t done = 0; done < trial_.epochs; ++done) {
+      const auto epoch = static_cast<uint64_t>(first_epoch_ + done);
+      batches_.for_each(epoch, model_, [&](TrainingBatch&& given) {
+        if (given.batch.size() > 0) {
+          backward(to_device(std::move(given.batch), settings_.device), epoch, given.index,
+                   given.scale);
+        }
+        if (given.ends) {
+          update();
+        }
+        if (observer_ != nullptr) {
+          observer_->on_trial(first_epoch_ + 1, done * batches_.count() + 1 +
+                                                    static_cast<int64_t>(given.index),
+                              trial_.epochs * batches_.count());
+        }
+      });
     }
     trial_.look();
   }
 
  private:
-  void train_epoch(uint64_t epoch) {
-    train_unfrozen(model_);
-    torch::manual_seed(RandomStream::of(settings_.seed, epoch, "", "layers").bits());
-    loader_.start(epoch);
-    const size_t batches = loader_.batches();
-    const auto accumulate = static_cast<size_t>(settings_.accumulate);
-    for (size_t i = 0; auto batch = loader_.next(); ++i) {
-      throw_if_stopped();
-      const size_t first_of_step = i - i % accumulate;
-      const size_t share = std::min(accumulate, batches - first_of_step);
-      if (batch->size() > 0) {
-        backward(to_device(std::move(*batch), settings_.device), epoch, i,
-                 1.0 / static_cast<double>(share));
-      }
-      if (i + 1 == first_of_step + share) {
-        update();
-      }
-    }
-  }
-
   void backward(const Batch& batch, uint64_t epoch, size_t index, double scale) {
     const AutocastGuard precision(settings_.device.type(), settings_.bf16);
     trial_.backward({.model = model_,
@@ -94,7 +80,7 @@ class TrialTraining {
                      .seed = settings_.seed,
                      .epoch = static_cast<int64_t>(epoch) + 1,
                      .index = static_cast<int64_t>(index),
-                     .count = static_cast<int64_t>(loader_.batches())});
+                     .count = batches_.count()});
   }
 
   void update() {
@@ -106,10 +92,8 @@ class TrialTraining {
                               "may help",
                               parts_.method->name(), first_epoch_ + 1));
     }
-    const auto accumulate = settings_.accumulate;
-    const auto batches = static_cast<int64_t>(loader_.batches());
     const double lr = learning_rate(settings_.schedule, settings_.optimizer.lr, step_++,
-                                    (batches + accumulate - 1) / accumulate, settings_.epochs);
+                                    batches_.steps(), settings_.epochs);
     optimizer_.step(lr, clip_factor(norm, settings_.clip_norm));
     optimizer_.zero_grad();
   }
@@ -119,7 +103,8 @@ class TrialTraining {
   const TrainingSettings& settings_;
   const Trial& trial_;
   Optimizer optimizer_;
-  Loader loader_;
+  TrainingBatches batches_;
+  TrainingObserver* observer_;
   int64_t first_epoch_;
   int64_t step_;
 };
@@ -127,9 +112,9 @@ class TrialTraining {
 }  // namespace
 
 void run_trial(const TrainingParts& parts, const TrainingSettings& settings, const RunState& from,
-               const Trial& trial) {
+               const Trial& trial, TrainingObserver* observer) {
   const KeptWeights kept(*parts.model);
-  TrialTraining(parts, settings, from, trial).run();
+  TrialTraining(parts, settings, from, trial, observer).run();
 }
 
 }  // namespace unbraid

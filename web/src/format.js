@@ -14,10 +14,17 @@ function minus(text) {
   return text.replace(/^-/, "\u2212");
 }
 
+/** Places after the point that show two digits of `half`; null where that is no good measure. */
+function placesOf(half) {
+  if (!(half > 0)) return null;
+  const places = Math.max(0, 1 - Math.floor(Math.log10(half)));
+  return places > 6 ? null : places;
+}
+
 function estimateText(estimate, share, { signed = false, digits = null } = {}) {
   if (!estimate) return kNone;
   const [mean, half] = estimate;
-  const places = digits ?? (share ? (half > 0 && half < 0.001 ? 2 : 1) : null);
+  const places = digits ?? (share ? (half > 0 && half < 0.001 ? 2 : 1) : placesOf(half));
   const show = (number) => {
     const scaled = share ? 100 * number : number;
     return places === null ? value(number, false) : scaled.toFixed(places);
@@ -28,7 +35,9 @@ function estimateText(estimate, share, { signed = false, digits = null } = {}) {
 
 /** Whether the interval leaves out zero: "better", "worse" or "open". */
 function standing(difference, smallerIsBetter) {
-  if (!difference || difference[1] === null || Math.abs(difference[0]) <= difference[1]) {
+  // An interval without width is one of equal values, which says nothing of chance.
+  if (!difference || !(difference[1] > 1e-9 * Math.abs(difference[0])) ||
+      Math.abs(difference[0]) <= difference[1]) {
     return "open";
   }
   return (difference[0] > 0) !== smallerIsBetter ? "better" : "worse";
