@@ -227,11 +227,10 @@ class Comparing {
                   fmt::format("{}: is the folder of a run; name another --out", out_.string()));
     }
     std::error_code failure;
-    const bool ours = std::any_of(fs::directory_iterator(out_, failure), fs::directory_iterator(),
-                                  [](const auto& entry) {
-                                    return entry.path().filename() == "tuning" ||
-                                           RunDirectory::was_created(entry.path());
-                                  });
+    const bool ours = std::any_of(
+        fs::directory_iterator(out_, failure), fs::directory_iterator(), [](const auto& entry) {
+          return entry.path().filename() == "tuning" || RunDirectory::was_created(entry.path());
+        });
     for (const char* name : kFiles) {
       if (!ours && fs::exists(out_ / name, failure)) {
         throw Error(ExitCode::kUsage,
@@ -309,8 +308,8 @@ class Comparing {
                                                 const std::vector<std::string>& candidate) {
     const auto rest_after = [&](const std::string& override) {
       const std::string start = "--set " + override;
-      const size_t colon = problem.starts_with(start) ? problem.find(": ", start.size())
-                                                      : std::string::npos;
+      const size_t colon =
+          problem.starts_with(start) ? problem.find(": ", start.size()) : std::string::npos;
       return colon == std::string::npos ? "" : problem.substr(colon);
     };
     for (const std::string& tried : candidate) {
@@ -480,12 +479,10 @@ class Comparing {
       const size_t failed = result.failures.size();
       throw Error(
           first.code <= kLargestOfOurs ? static_cast<ExitCode>(first.code) : ExitCode::kInternal,
-          fmt::format("{}: {} ({}{}; the same command tries again, once the cause is mended)",
-                      first.title, first.reason,
-                      failed == 1 ? "this run failed" : fmt::format("{} runs failed", failed),
-                      result.not_begun == 0
-                          ? ""
-                          : fmt::format(", {} were not begun", result.not_begun)));
+          fmt::format(
+              "{}: {} ({}{}; the same command tries again, once the cause is mended)", first.title,
+              first.reason, failed == 1 ? "this run failed" : fmt::format("{} runs failed", failed),
+              result.not_begun == 0 ? "" : fmt::format(", {} were not begun", result.not_begun)));
     }
   }
 

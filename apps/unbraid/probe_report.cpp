@@ -86,13 +86,14 @@ std::string format_history(const json& history, const json& names) {
     const json& line =
         history[shown < 2 ? 0 : (i * (history.size() - 1) + (shown - 1) / 2) / (shown - 1)];
     std::string epoch = std::to_string(line.at("epoch").get<int64_t>());
-    for_each_modality(names, line.at("modalities"), [&](const std::string& name, const json& values) {
-      text += fmt::format("{:>5} {:<{}}{}{}{}{}{}\n", epoch, name, kNameWidth - 6,
-                          cell(values, "feature_ratio"), cell(values, "feature_cosine"),
-                          cell(values, "share_below_one"), cell(values, "encoder_ratio"),
-                          cell(values, "encoder_cosine"));
-      epoch.clear();
-    });
+    for_each_modality(
+        names, line.at("modalities"), [&](const std::string& name, const json& values) {
+          text += fmt::format("{:>5} {:<{}}{}{}{}{}{}\n", epoch, name, kNameWidth - 6,
+                              cell(values, "feature_ratio"), cell(values, "feature_cosine"),
+                              cell(values, "share_below_one"), cell(values, "encoder_ratio"),
+                              cell(values, "encoder_cosine"));
+          epoch.clear();
+        });
   }
   if (shown < history.size()) {
     text += fmt::format("({} of {} epochs; probes.jsonl has all)\n", shown, history.size());
@@ -122,9 +123,10 @@ std::string format_linear(const json& linear, const std::string& split, const js
   std::string text = fmt::format("\nLinear probes of the frozen encoders, {} on {}\n",
                                  linear.at("metric").get<std::string>(), split);
   text += head({"probe", "on train", "in fusion"});
-  for_each_modality(names, linear.at("modalities"), [&](const std::string& name, const json& values) {
-    text += row(name, values, {"value", "value_on_train", "alone"});
-  });
+  for_each_modality(names, linear.at("modalities"),
+                    [&](const std::string& name, const json& values) {
+                      text += row(name, values, {"value", "value_on_train", "alone"});
+                    });
   return text;
 }
 
@@ -136,9 +138,10 @@ std::string format_shapley(const json& shapley, const std::string& split, const 
       "\nShapley contributions to {} on {}{}\n", shapley.at("metric").get<std::string>(), split,
       shapley.at("smaller_is_better").get<bool>() ? ", an error: below 0 is good" : "");
   text += row("without any modality", shapley, {"empty"});
-  for_each_modality(names, shapley.at("modalities"), [&](const std::string& name, const json& value) {
-    text += row("+ " + name, {{"value", value}}, {"value"});
-  });
+  for_each_modality(names, shapley.at("modalities"),
+                    [&](const std::string& name, const json& value) {
+                      text += row("+ " + name, {{"value", value}}, {"value"});
+                    });
   return text + row("= with all", shapley, {"all"});
 }
 

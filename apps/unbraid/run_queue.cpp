@@ -182,7 +182,8 @@ class RunQueue {
 
   /// A fault of the data, say, would stop every run.
   void note_refusal(const QueuedRun& run, int code, const std::string& reason) {
-    if (code >= static_cast<int>(ExitCode::kUsage) && code <= static_cast<int>(ExitCode::kStorage)) {
+    if (code >= static_cast<int>(ExitCode::kUsage) &&
+        code <= static_cast<int>(ExitCode::kStorage)) {
       auto& kinds = refused_[reason];
       kinds.insert(run.kind);
       given_up_ = given_up_ || kinds.size() > 1;

@@ -199,8 +199,7 @@ TEST(Comparison, DamagedValuesAreErrorsThatNameThem) {
             "summary.json: expected a share from 0 to 1 as accuracy, found 7.5");
   EXPECT_EQ(error_after("0.7", "-0.1"),
             "summary.json: accuracy_alone: expected a share from 0 to 1 as audio, found -0.1");
-  EXPECT_EQ(error_after("0.4", "true"),
-            "summary.json: expected a number as best_val, found true");
+  EXPECT_EQ(error_after("0.4", "true"), "summary.json: expected a number as best_val, found true");
   EXPECT_EQ(error_after(":3", ":-3"),
             "summary.json: expected a whole number from 0 on as seed, found -3");
   EXPECT_EQ(error_after("{\"audio\":0.7}", "4"),

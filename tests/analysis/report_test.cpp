@@ -61,8 +61,8 @@ class Report : public ::testing::Test {
                 0.8 + 2 * shift);
       write_run(fmt::format("joint-seed{}", seed), "type = \"joint\"", seed, 0.7 + shift,
                 0.6 + shift);
-      write_run(fmt::format("dgl-seed{}", seed), "type = \"dgl\"\nalpha = 4.0", seed, 0.9 + 2 * shift,
-                0.75 + 2 * shift);
+      write_run(fmt::format("dgl-seed{}", seed), "type = \"dgl\"\nalpha = 4.0", seed,
+                0.9 + 2 * shift, 0.75 + 2 * shift);
     }
   }
 
@@ -268,8 +268,9 @@ TEST_F(Report, DamagedValuesAreErrorsThatNameThem) {
   write_text(run / "metrics.jsonl",
              "{\"split\":\"train\",\"seconds\":1,\"epoch\":1}\n"
              "{\"split\":\"val\",\"epoch\":1,\"accuracy\":\"high\"}\n");
-  EXPECT_NE(error_of([&] { static_cast<void>(data()); })
-                .find("metrics.jsonl:2: expected a number as accuracy, found \"high\""),
+  EXPECT_NE(error_of([&] {
+              static_cast<void>(data());
+            }).find("metrics.jsonl:2: expected a number as accuracy, found \"high\""),
             std::string::npos);
 }
 

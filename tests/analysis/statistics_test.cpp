@@ -28,7 +28,8 @@ TEST(Statistics, OneValueHasNoInterval) {
 TEST(Statistics, EqualValuesSayNothingOfChance) {
   EXPECT_NEAR(estimate({0.2, 0.2}).half_width, 0, 1e-15);
   EXPECT_FALSE(estimate({0.2, 0.2}).differs_from_zero());
-  EXPECT_FALSE(estimate_difference({0.8, 0.81}, {0.6, 0.61}).differs_from_zero());  // but for rounding
+  EXPECT_FALSE(
+      estimate_difference({0.8, 0.81}, {0.6, 0.61}).differs_from_zero());  // but for rounding
   EXPECT_TRUE(estimate({0.2, 0.201, 0.2}).differs_from_zero());
 }
 

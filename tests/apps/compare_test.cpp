@@ -118,9 +118,9 @@ TEST_F(Compare, EndsEarlyWhereEveryRunIsRefused) {
   EXPECT_NE(outcome.code, 0);
   EXPECT_EQ(outcome.output.find("unbraid: unbraid:"), std::string::npos) << outcome.output;
   write_npy(folder_ / "table.npy", {60, 4}, std::vector<float>(240, 0.5F));
-  const Outcome refused =
-      compare("--methods joint,dgl,ogm --seeds 5 --jobs 1 --set data.batch_size=100 "
-              "--set data.drop_last=true");
+  const Outcome refused = compare(
+      "--methods joint,dgl,ogm --seeds 5 --jobs 1 --set data.batch_size=100 "
+      "--set data.drop_last=true");
   EXPECT_EQ(refused.code, 4) << refused.output;
   EXPECT_NE(refused.output.find("(2 runs failed, 23 were not begun;"), std::string::npos)
       << refused.output;
@@ -153,9 +153,7 @@ TEST_F(Compare, AFailedRunIsReportedAndTriedAgain) {
   write_text(folder_ / "out/dgl-seed0", "in the way");
   const Outcome outcome = compare("--methods joint,dgl --seeds 1");
   EXPECT_EQ(outcome.code, 5) << outcome.output;
-  EXPECT_NE(
-      outcome.output.find("unbraid: dgl, seed 0: "), std::string::npos)
-      << outcome.output;
+  EXPECT_NE(outcome.output.find("unbraid: dgl, seed 0: "), std::string::npos) << outcome.output;
   EXPECT_NE(outcome.output.find("(this run failed; the same command"), std::string::npos)
       << outcome.output;
   EXPECT_NE(outcome.output.find("left alone"), std::string::npos) << outcome.output;

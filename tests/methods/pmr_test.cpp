@@ -133,7 +133,8 @@ TEST(Pmr, TheEntropyOfTheStrongerModalityIsALossOfItsEncoder) {
   EXPECT_GT(gamma, 1e-3);
   (-0.7 * gamma * entropies[stronger]).backward();
   const auto extra = gradients_of(*model);
-  const auto plain = naive_gradients(*make_model("concat", 2), batch.inputs, GradientRoute::joint());
+  const auto plain =
+      naive_gradients(*make_model("concat", 2), batch.inputs, GradientRoute::joint());
   for (const auto& [name, gradient] : trained_by(0.7, 10)) {
     const torch::Tensor expected =
         extra.at(name).defined() ? plain.at(name) + extra.at(name) : plain.at(name);

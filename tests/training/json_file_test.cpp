@@ -73,8 +73,9 @@ TEST(JsonFile, ValuesAreOfTheirKind) {
   EXPECT_NE(error_of([&] { static_cast<void>(fields.object("text")); }).find("an object"),
             std::string::npos);
   const json negative{{"count", -1}};
-  EXPECT_NE(error_of([&] { static_cast<void>(JsonFields(negative, "s").count("count")); })
-                .find("found -1"),
+  EXPECT_NE(error_of([&] {
+              static_cast<void>(JsonFields(negative, "s").count("count"));
+            }).find("found -1"),
             std::string::npos);
   const json endless{{"text", std::string(1000, 'x')}};
   EXPECT_LT(error_of([&] { static_cast<void>(JsonFields(endless, "s").number("text")); }).size(),

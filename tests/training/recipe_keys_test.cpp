@@ -6,10 +6,10 @@ namespace unbraid {
 namespace {
 
 TEST(RecipeKeys, HaveTheirTablesInFront) {
-  EXPECT_EQ(keys_of("seed = 0\n\n[data]\nmanifest = \"a = b\"\n[modalities.audio]\nsize = [1, 2]\n"),
-            (RecipeKeys{{"seed", "0"},
-                        {"data.manifest", "\"a = b\""},
-                        {"modalities.audio.size", "[1, 2]"}}));
+  EXPECT_EQ(
+      keys_of("seed = 0\n\n[data]\nmanifest = \"a = b\"\n[modalities.audio]\nsize = [1, 2]\n"),
+      (RecipeKeys{
+          {"seed", "0"}, {"data.manifest", "\"a = b\""}, {"modalities.audio.size", "[1, 2]"}}));
 }
 
 TEST(RecipeKeys, SomeDecideNothing) {

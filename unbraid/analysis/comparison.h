@@ -21,13 +21,13 @@ struct RunResult {
   std::map<std::string, std::map<std::string, double>> alone;  // by modality and metric
   double seconds = 0;  // of its training epochs, validation not included
   double peak_rss_mb = 0;
-  std::string data_hash;   // of the manifest
+  std::string data_hash;  // of the manifest
   /// Of the files that it names, by modality; empty in runs of older versions.
   std::map<std::string, std::string> files_hash;
 };
 
-/// Reads the run in `folder`. Throws StorageError, which names file and key, where it is not finished
-/// or not one of ours.
+/// Reads the run in `folder`. Throws StorageError, which names file and key, where it is not
+/// finished or not one of ours.
 RunResult read_result(const std::filesystem::path& folder, const std::string& label);
 
 /// What of their data is not the same for two runs, "files of audio (hash …, not …)"; empty when

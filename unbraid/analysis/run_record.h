@@ -25,7 +25,7 @@ struct RunRecord {  // NOLINT(bugprone-exception-escape): to destroy JSON takes 
   RunResult result;  // labelled by method; "audio alone" where that modality was trained alone
   std::string trained_alone;  // the modality; "" for a fused model
   nlohmann::json summary;
-  std::string recipe;                                         // as TOML
+  std::string recipe;  // as TOML
   RecipeKeys settings;
   std::vector<std::string> classes;  // names, of a classification; empty otherwise
   /// "val loss", "val accuracy", "train loss", "gradient norm": what metrics.jsonl has, by part.
@@ -58,7 +58,8 @@ struct MissingRun {
 /// What the recipe says of the run in `folder`, which is not finished; never throws.
 MissingRun read_unfinished(const std::filesystem::path& folder);
 
-/// The runs of a report. Labels tell apart what differs in how it learned: "dgl, method.alpha = 1.0".
+/// The runs of a report. Labels tell apart what differs in how it learned: "dgl, method.alpha
+/// = 1.0".
 struct RunSelection {
   std::vector<RunRecord> runs;  // modalities trained alone first, then joint, then the rest
   std::vector<MissingRun> missing;

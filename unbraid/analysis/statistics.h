@@ -13,8 +13,8 @@ struct Estimate {
   double half_width = 0;  // NaN for fewer than two values
   size_t count = 0;
 
-  /// Whether the interval leaves out zero. Values that are all equal, as of few seeds on few samples,
-  /// have an interval without width, which says nothing of chance: false.
+  /// Whether the interval leaves out zero. Values that are all equal, as of few seeds on few
+  /// samples, have an interval without width, which says nothing of chance: false.
   [[nodiscard]] bool differs_from_zero() const;
 };
 

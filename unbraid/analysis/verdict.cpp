@@ -46,7 +46,8 @@ class Words {
     }
     // As many places as show two digits of the half width.
     constexpr int kMostPlaces = 6;
-    const int places = half > 0 ? std::max(0, 1 - static_cast<int>(std::floor(std::log10(half)))) : 0;
+    const int places =
+        half > 0 ? std::max(0, 1 - static_cast<int>(std::floor(std::log10(half)))) : 0;
     return half > 0 && places <= kMostPlaces
                ? fmt::format("{:.{}f} ± {:.{}f}", value, places, half, places)
                : fmt::format("{:.4g} ± {:.2g}", value, half);

@@ -1,4 +1,4 @@
-// In place of container.cpp in a build without FFmpeg.
+// In place of container_*.cpp in a build without FFmpeg.
 #include "unbraid/core/error.h"
 #include "unbraid/media/container.h"
 

@@ -33,7 +33,9 @@ void check_encoder(Options& options, int64_t ids, int64_t padding) {
 }  // namespace
 
 TextDecoder::TextDecoder(Options& options)
-    : length_(options.integer("length", 40, {1, 1 << 20})), lower_(options.boolean("lower", true)), vocabulary_(options.path("vocab", "")) {
+    : length_(options.integer("length", 40, {1, 1 << 20})),
+      lower_(options.boolean("lower", true)),
+      vocabulary_(options.path("vocab", "")) {
   if (vocabulary_.empty()) {
     characters_ = options.choice("tokens", {"words", "characters"}, "words") == "characters";
     hashed_ids_ = options.integer("ids", 30000, {2, 1 << 24});

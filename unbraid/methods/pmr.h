@@ -37,9 +37,9 @@ struct PmrOptions {
 ///
 /// The paper also holds the stronger modality back in early epochs by the entropy H of these
 /// probabilities: `entropy` (mu) times gamma_m H_m is taken from the loss of encoder m in the first
-/// `entropy_epochs`, where gamma_m = clip(sigma_m - 1, 0, 1) for the mean sigma_m of s_m / s_n, which
-/// of two modalities is the beta of the other. The released code has no such term, so `entropy` is 0;
-/// 10 epochs are our choice.
+/// `entropy_epochs`, where gamma_m = clip(sigma_m - 1, 0, 1) for the mean sigma_m of s_m / s_n,
+/// which of two modalities is the beta of the other. The released code has no such term, so
+/// `entropy` is 0; 10 epochs are our choice.
 class Pmr : public Method {
  public:
   Pmr(const PmrOptions& options, std::vector<std::string> modalities, int64_t classes);
@@ -48,7 +48,8 @@ class Pmr : public Method {
   [[nodiscard]] GradientRoute route() const override { return options_.base; }
   void begin_epoch(const EpochStart& start) override;
   RoutedResult backward(const TrainingStep& step) override;
-  /// "beta.<modality>" and "score.<modality>", s; "gamma.<modality>" while there is an entropy term.
+  /// "beta.<modality>" and "score.<modality>", s; "gamma.<modality>" while there is an entropy
+  /// term.
   [[nodiscard]] std::map<std::string, double> choices() const override { return choices_; }
   /// "prototypes.<modality>" [C, d] float and "known.<modality>" [C] bool.
   [[nodiscard]] NamedTensors state() const override;

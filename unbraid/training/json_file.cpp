@@ -26,9 +26,8 @@ json parse_object(const std::string& text, const std::string& place) {
   try {
     object = json::parse(text);
   } catch (const json::parse_error& problem) {
-    throw StorageError(
-        fmt::format("{}: expected a JSON object, which it is no more at byte {}", place,
-                    problem.byte));
+    throw StorageError(fmt::format("{}: expected a JSON object, which it is no more at byte {}",
+                                   place, problem.byte));
   }
   if (!object.is_object()) {
     throw StorageError(fmt::format("{}: expected a JSON object, found {}", place, shown(object)));

@@ -279,37 +279,34 @@ class Training {
   void train_epoch(EpochMeans& means) {
     begin_epoch();
     const auto count = static_cast<size_t>(batches_.count());
-    batches_.for_each(
-        static_cast<uint64_t>(state_.epoch), model_, [&](TrainingBatch&& given) {
-          const auto start = Clock::now();
-          quarantine_.add("train", given.batch.skipped, samples_of(*parts_.train));
-          const double loss =
-              given.batch.size() == 0
-                  ? means.loss()
-                  : backward(to_device(std::move(given.batch), settings_.device), given.index,
-                             given.scale, means);
-          if (given.ends) {
-            update(means);
-          }
-          step_seconds_.push_back(seconds_since(start));
-          if (observer_ != nullptr) {
-            observer_->on_batch(state_.epoch + 1, given.index + 1, count, loss);
-          }
-        });
+    batches_.for_each(static_cast<uint64_t>(state_.epoch), model_, [&](TrainingBatch&& given) {
+      const auto start = Clock::now();
+      quarantine_.add("train", given.batch.skipped, samples_of(*parts_.train));
+      const double loss = given.batch.size() == 0
+                              ? means.loss()
+                              : backward(to_device(std::move(given.batch), settings_.device),
+                                         given.index, given.scale, means);
+      if (given.ends) {
+        update(means);
+      }
+      step_seconds_.push_back(seconds_since(start));
+      if (observer_ != nullptr) {
+        observer_->on_batch(state_.epoch + 1, given.index + 1, count, loss);
+      }
+    });
   }
 
   double backward(const Batch& batch, size_t index, double scale, EpochMeans& means) {
     const AutocastGuard precision(settings_.device.type(), settings_.bf16);
-    const RoutedResult result =
-        parts_.method->backward({.model = model_,
-                                 .batch = batch,
-                                 .task = *parts_.task,
-                                 .scale = scale,
-                                 .seed = settings_.seed,
-                                 .epoch = state_.epoch + 1,
-                                 .index = static_cast<int64_t>(index),
-                                 .count = batches_.count(),
-                                 .update = [&] { optimizer_step(means); }});
+    const RoutedResult result = parts_.method->backward({.model = model_,
+                                                         .batch = batch,
+                                                         .task = *parts_.task,
+                                                         .scale = scale,
+                                                         .seed = settings_.seed,
+                                                         .epoch = state_.epoch + 1,
+                                                         .index = static_cast<int64_t>(index),
+                                                         .count = batches_.count(),
+                                                         .update = [&] { optimizer_step(means); }});
     check_finite(result.loss, "the loss", batch);
     for (size_t m = 0; m < result.loss_alone.size(); ++m) {
       check_finite(result.loss_alone[m], "the unimodal loss of " + model_.name(m), batch);

@@ -61,8 +61,8 @@ class TrialTraining {
           update();
         }
         if (observer_ != nullptr) {
-          observer_->on_trial(first_epoch_ + 1, done * batches_.count() + 1 +
-                                                    static_cast<int64_t>(given.index),
+          observer_->on_trial(first_epoch_ + 1,
+                              done * batches_.count() + 1 + static_cast<int64_t>(given.index),
                               trial_.epochs * batches_.count());
         }
       });
