@@ -331,7 +331,7 @@ class Comparing {
                const std::vector<std::string>& more) const {
     if (RunDirectory::holds_run(folder)) {
       expect_started_with(read_sized_recipe(arguments_.recipe, overrides), folder);
-      if (RunDirectory::open(folder).has_summary()) {
+      if (RunDirectory::open(folder).is_finished()) {
         expect_data_of(folder);
         return;
       }

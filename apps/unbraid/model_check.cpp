@@ -81,6 +81,26 @@ int64_t smallest_batch(const Recipe& recipe, const std::string& manifest, int64_
   return left > 0 ? left : settings.batch_size;
 }
 
+/// A module that cuts its feature off (detach, no_grad) would stay as it is without a word.
+void expect_gradient(const Recipe& recipe, MultimodalModelImpl& model, size_t m,
+                     const torch::Tensor& input) {
+  const auto parameters = model.encoder(m).parameters();
+  const bool learns = std::any_of(parameters.begin(), parameters.end(),
+                                  [](const torch::Tensor& one) { return one.requires_grad(); });
+  if (!learns) {
+    return;
+  }
+  const torch::AutoGradMode with_graph(true);
+  if (!model.encode(m, input).requires_grad()) {
+    throw RecipeError(fmt::format(
+        "{}: modalities.{}.encoder: expected a feature from which its parameters learn, got one "
+        "that "
+        "is cut off from them (by detach or no_grad?); train.freeze = [\"encoders.{}.*\"] says "
+        "that they are not to learn",
+        recipe.name, recipe.modalities[m].name, recipe.modalities[m].name));
+  }
+}
+
 /// Runs one sample through the model. With `single` in training mode too, where normalisation may
 /// refuse it; that changes the model's statistics.
 void run_one(MultimodalModelImpl& model, const Recipe& recipe, const ManifestDataSet& train,
@@ -96,6 +116,9 @@ void run_one(MultimodalModelImpl& model, const Recipe& recipe, const ManifestDat
     const torch::Tensor input = first.inputs[m].unsqueeze(0).to(recipe.settings.device);
     try {
       features[m] = model.encode(m, input);
+      if (!single) {
+        expect_gradient(recipe, model, m, input);
+      }
     } catch (const c10::Error& error) {
       refuse(recipe, train, first, m,
              single ? "samples one by one, as a batch may hold them (see data.batch_size, "

@@ -481,6 +481,32 @@ TEST_F(CommandLine, ATestSplitThatCannotBeReadCostsTheTestAlone) {
   }
 }
 
+TEST_F(CommandLine, ATestThatFailsLeavesTheRunSummedUp) {
+  write_npy(folder_ / "good.npy", {1, 4}, {1, 0, 0, 0});
+  write_text(folder_ / "damaged.npy", "\x93NUMPY nonsense");
+  read_left_from_files();
+  write_text(folder_ / "manifest.csv",
+             "id,split,label,left,right\na,train,0,good.npy,1\nb,train,1,good.npy,2\n"
+             "c,val,0,good.npy,1\nd,test,0,damaged.npy,1\n");
+  const Outcome failed = train("--set data.batch_size=2 --set train.epochs=1");
+  EXPECT_EQ(failed.code, 4) << failed.output;
+  const auto summary = [&] { return json::parse(read_text(folder_ / "run/summary.json")); };
+  const json without = summary();
+  EXPECT_EQ(without["best_epoch"], 1);
+  EXPECT_NE(without["no_test"].get<std::string>().find("manifest.csv:5: left: "),
+            std::string::npos);
+  EXPECT_FALSE(without.contains("accuracy"));
+  // Once the data is mended, what is missing is made up for.
+  write_npy(folder_ / "damaged.npy", {1, 4}, {1, 0, 0, 0});
+  const Outcome mended =
+      unbraid_program("train " + (folder_ / "run/recipe.toml").string() + " --resume");
+  EXPECT_EQ(mended.code, 0) << mended.output;
+  const json with = summary();
+  EXPECT_FALSE(with.contains("no_test"));
+  EXPECT_TRUE(with["accuracy"].is_number());
+  EXPECT_EQ(with["step_seconds_median"], without["step_seconds_median"]);
+}
+
 TEST_F(CommandLine, BadCheckpointsAndStorageAreFive) {
   ASSERT_EQ(train("").code, 0);
   EXPECT_EQ(std::system(  // NOLINT(cert-env33-c)

@@ -25,7 +25,8 @@ class Export : public testing::CommandLine {
     return unbraid_program(fmt::format("export {} -o {} {}", file("run"), file(out), more));
   }
   /// An encoder of 4 inputs and 8 features with weights that are easily told.
-  void write_encoder(const std::string& name, double weight = 0.25) const {
+  void write_encoder(const std::string& name, double weight = 0.25,
+                     const std::string& result = "torch.relu(torch.linear(x, self.w))") const {
     torch::manual_seed(2);
     torch::jit::Module module("Net");
     module.register_attribute("training", c10::BoolType::get(), true);
@@ -35,7 +36,8 @@ class Export : public testing::CommandLine {
         "def forward(self, x: Tensor) -> Tensor:\n"
         "  if self.training:\n"
         "    self.seen = self.seen + 1\n"
-        "  return torch.relu(torch.linear(x, self.w))\n");
+        "  return " +
+        result + "\n");
     module.save(file(name));
   }
   void use_script(const std::string& encoder) const {
@@ -148,6 +150,12 @@ TEST_F(Export, ATorchScriptEncoderThatDoesNotFitIsThree) {
                3, "this fusion takes vectors");
   expect_error(train(trust + " --set modalities.left.encoder.features=tokens"), 3,
                "encoder.features: expected feature_size beside it");
+  write_encoder("cut.pt", 0.25, "torch.relu(torch.linear(x, self.w)).detach()");
+  const std::string cut = trust + " --set modalities.left.encoder.file=" + file("cut.pt");
+  expect_error(train(cut), 3,
+               "modalities.left.encoder: expected a feature from which its parameters "
+               "learn, got one that is cut off from them");
+  EXPECT_EQ(train(cut + " --set 'train.freeze=[\"encoders.left.*\"]'", "frozen").code, 0);
   write_text(folder_ / "empty.pt", "");
   expect_error(train(trust + " --set modalities.left.encoder.file=" + file("empty.pt")), 3,
                "empty.pt: expected TorchScript, as torch.jit.save writes it: ");

@@ -258,6 +258,10 @@ void RunDirectory::forget_metrics_after(int64_t epoch) {
   }
 }
 
+json RunDirectory::summary() const { return read_json_object(path_ / "summary.json"); }
+
+bool RunDirectory::is_finished() const { return has_summary() && !summary().contains("no_test"); }
+
 void RunDirectory::write_summary(const json& summary) {
   write_file_durably(path_ / "summary.json", readable(summary) + "\n");
 }

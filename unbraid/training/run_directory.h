@@ -75,6 +75,10 @@ class RunDirectory {
   void forget_metrics_after(int64_t epoch);
   /// From now on there is an event file for TensorBoard with what metrics.jsonl has.
   void keep_events();
+  /// summary.json, which has to be there.
+  [[nodiscard]] nlohmann::json summary() const;
+  /// Whether there is a summary, and what it sums up was tested where the run has a test split.
+  [[nodiscard]] bool is_finished() const;
   void write_summary(const nlohmann::json& summary);
   /// The content of quarantine.csv, empty when there is none.
   [[nodiscard]] std::string quarantine() const;

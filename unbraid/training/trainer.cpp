@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <numeric>
+#include <exception>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -11,8 +11,10 @@
 
 #include "unbraid/core/autocast.h"
 #include "unbraid/core/process.h"
+#include "unbraid/training/epoch_means.h"
 #include "unbraid/training/probing.h"
 #include "unbraid/training/quarantine.h"
+#include "unbraid/training/run_summary.h"
 #include "unbraid/training/training_batches.h"
 #include "unbraid/training/trial.h"
 #include "unbraid/training/weight_average.h"
@@ -25,103 +27,6 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-/// Means over the batches of one epoch.
-class EpochMeans {
- public:
-  explicit EpochMeans(size_t modalities) : alone_(modalities) {}
-
-  void add(const RoutedResult& result, int64_t samples) {
-    samples_ += samples;
-    loss_.add(result.loss);
-    for (size_t m = 0; m < alone_.size(); ++m) {
-      alone_[m].add(result.loss_alone[m]);
-    }
-  }
-
-  void add_norms(const std::map<std::string, double>& norms) {
-    ++steps_;
-    for (const auto& [part, norm] : norms) {
-      norms_[part] += norm;
-    }
-  }
-
-  [[nodiscard]] int64_t samples() const { return samples_; }
-
-  /// The multimodal loss, or the sum of the unimodal ones where the method has no other.
-  [[nodiscard]] double loss() const {
-    if (loss_.count > 0) {
-      return loss_.mean();
-    }
-    return std::accumulate(alone_.begin(), alone_.end(), 0.0, [](double sum, const Mean& mean) {
-      return sum + (mean.count > 0 ? mean.mean() : 0.0);
-    });
-  }
-
-  [[nodiscard]] json to_json(const MultimodalModelImpl& model) const {
-    json record{{"loss", loss()}, {"gradient_norm", json::object()}};
-    for (size_t m = 0; m < alone_.size(); ++m) {
-      if (alone_[m].count > 0) {
-        record["loss_alone"][model.name(m)] = alone_[m].mean();
-      }
-    }
-    for (const auto& [part, norm] : norms_) {
-      record["gradient_norm"][part.empty() ? "total" : part] = norm / static_cast<double>(steps_);
-    }
-    return record;
-  }
-
- private:
-  struct Mean {
-    double sum = 0;
-    int64_t count = 0;
-
-    void add(const torch::Tensor& value) {
-      if (value.defined()) {
-        sum += value.item<double>();
-        ++count;
-      }
-    }
-    [[nodiscard]] double mean() const { return sum / static_cast<double>(count); }
-  };
-
-  Mean loss_;
-  std::vector<Mean> alone_;
-  std::map<std::string, double> norms_;
-  int64_t steps_ = 0;
-  int64_t samples_ = 0;
-};
-
-json to_json(const Evaluation& evaluation, const MultimodalModelImpl& model) {
-  json record{{"loss", evaluation.fused.loss}, {"loss_alone", json::object()}};
-  for (const auto& [name, value] : evaluation.fused.metrics) {
-    record[name] = value;
-  }
-  for (size_t m = 0; m < evaluation.alone.size(); ++m) {
-    if (evaluation.alone[m].metrics.empty()) {
-      continue;
-    }
-    record["loss_alone"][model.name(m)] = evaluation.alone[m].loss;
-    for (const auto& [name, value] : evaluation.alone[m].metrics) {
-      record[name + "_alone"][model.name(m)] = value;
-    }
-  }
-  return record;
-}
-
-/// By whom it is judged: the fused output, then each modality alone. Empty where the task has none.
-json confusion_to_json(const Evaluation& evaluation, const MultimodalModelImpl& model) {
-  json record = json::object();
-  if (!evaluation.fused.confusion.empty()) {
-    record["fused"] = evaluation.fused.confusion;
-  }
-  for (size_t m = 0; m < evaluation.alone.size(); ++m) {
-    if (!evaluation.alone[m].confusion.empty()) {
-      record["alone"][model.name(m)] = evaluation.alone[m].confusion;
-    }
-  }
-  return record;
 }
 
 bool is_stop(const Error& error) {
@@ -373,42 +278,51 @@ class Training {
   TrainingResult finish() {
     const RunState best = directory_.load("best", model_, nullptr);
     TrainingResult result{.best_epoch = best.epoch, .test = {}};
-    json summary{{"method", parts_.method->name()},
-                 {"seed", settings_.seed},
-                 {"epochs", settings_.epochs},
-                 {"best_epoch", best.epoch},
-                 {"best_by", parts_.task->metrics()->values().front().first},
-                 {"best_is", parts_.task->metrics()->smaller_is_better() ? "smallest" : "largest"},
-                 {"best_val", best.best_value},
-                 {"data_hash", parts_.data_hash},
-                 {"recipe_hash", directory_.recipe_hash()},
-                 {"versions", {{"unbraid", UNBRAID_VERSION}, {"libtorch", TORCH_VERSION}}},
-                 {"machine",
-                  {{"processor", processor_name()},
-                   {"cores", available_cores()},
-                   {"threads", at::get_num_threads()},
-                   {"device", settings_.device.str()}}}};
-    if (!parts_.files_hash.empty()) {
-      summary["files_hash"] = parts_.files_hash;
-    }
+    std::exception_ptr failure;
     if (parts_.test != nullptr) {
-      result.test = scored("test", parts_.test);
-      if (result.test.samples == 0) {
-        result.no_test = why_no_samples(result.test, *parts_.test);
-        summary["no_test"] = result.no_test;
-      } else {
-        append_evaluation(best.epoch, "test", result.test);
-        summary.update(to_json(result.test, model_));
-        if (json confusion = confusion_to_json(result.test, model_); !confusion.empty()) {
-          summary["confusion"] = std::move(confusion);
-        }
-      }
+      failure = test(best.epoch, result);
     }
-    if (step_seconds_.empty() && directory_.has_summary()) {
-      return result;  // was finished before: its summary knows how long the steps took
+    const bool continued = step_seconds_.empty() && directory_.has_summary();
+    json summary = continued ? directory_.summary()
+                             : summary_of(parts_, settings_, best, directory_.recipe_hash());
+    if (!continued) {
+      summary["peak_rss_mb"] = peak_memory_mb();
+      add_times(summary);
+    } else if (!summary.contains("no_test")) {
+      return result;  // was finished before, and knows how long its steps took
     }
-    summary["peak_rss_mb"] = peak_memory_mb();
     summary["quarantined"] = quarantine_.counts();
+    summary.erase("no_test");
+    if (!result.no_test.empty()) {
+      summary["no_test"] = result.no_test;
+    } else if (result.test.samples > 0) {
+      summary.update(test_summary_of(result.test, model_));
+    }
+    directory_.write_summary(summary);
+    if (failure != nullptr) {
+      std::rethrow_exception(failure);
+    }
+    return result;
+  }
+
+  /// Scores test. Where its samples cannot be read, `result` says why, and the failure is returned:
+  /// what was trained is summed up all the same.
+  std::exception_ptr test(int64_t epoch, TrainingResult& result) {
+    try {
+      result.test = scored("test", parts_.test);
+    } catch (const DataError& error) {
+      result.no_test = error.what();
+      return std::current_exception();
+    }
+    if (result.test.samples == 0) {
+      result.no_test = why_no_samples(result.test, *parts_.test);
+    } else {
+      append_evaluation(epoch, "test", result.test);
+    }
+    return nullptr;
+  }
+
+  void add_times(json& summary) {
     if (!step_seconds_.empty()) {
       const auto middle =
           step_seconds_.begin() + static_cast<std::ptrdiff_t>(step_seconds_.size() / 2);
@@ -416,8 +330,6 @@ class Training {
       summary["step_seconds_median"] = *middle;
       summary["loader_wait_fraction"] = batches_.wait_seconds() / train_seconds_;
     }
-    directory_.write_summary(summary);
-    return result;
   }
 
   const TrainingParts& parts_;
