@@ -3,26 +3,50 @@
 #include <array>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 namespace unbraid {
 
-/// Eight floats that are added and multiplied at once, through the compiler's vectors: one register
-/// with AVX2, two without. Loops over them are inlined in a function for each kind of machine.
 inline constexpr int64_t kLanes = 8;
-using Lanes = float __attribute__((vector_size(kLanes * sizeof(float))));
+inline constexpr int64_t kWideLanes = 16;
+
+template <int64_t kCount>
+struct VectorOf;
+template <>
+struct VectorOf<kLanes> {
+  using Type = float __attribute__((vector_size(kLanes * sizeof(float))));
+};
+template <>
+struct VectorOf<kWideLanes> {
+  using Type = float __attribute__((vector_size(kWideLanes * sizeof(float))));
+};
+
+/// Floats that are added and multiplied at once, through the compiler's vectors: 16 are a register
+/// with AVX-512, 8 one with AVX2 and two without. Loops over them are inlined in a function for
+/// each kind of machine.
+template <int64_t kCount>
+using LanesOf = typename VectorOf<kCount>::Type;
+using Lanes = LanesOf<kLanes>;
+
+/// Instructions of a function for machines that have_avx512.
+#define UNBRAID_AVX512 gnu::target("avx512f,avx512bw,avx512dq,avx512vl,fma,prefer-vector-width=512")
 
 // Not returned, which without AVX would be another calling convention.
-[[gnu::always_inline]] inline void load_lanes(const float* values, Lanes& lanes) {
-  std::memcpy(&lanes, values, sizeof(Lanes));
+template <typename AnyLanes>
+[[gnu::always_inline]] inline void load_lanes(const float* values, AnyLanes& lanes) {
+  std::memcpy(&lanes, values, sizeof(AnyLanes));
 }
 
-[[gnu::always_inline]] inline void store_lanes(const Lanes& lanes, float* values) {
-  std::memcpy(values, &lanes, sizeof(Lanes));
+template <typename AnyLanes>
+[[gnu::always_inline]] inline void store_lanes(const AnyLanes& lanes, float* values) {
+  std::memcpy(values, &lanes, sizeof(AnyLanes));
 }
 
-/// The first `count` of `lanes`, 1 to kLanes.
-[[gnu::always_inline]] inline void store_lanes(const Lanes& lanes, float* values, int64_t count) {
-  if (count == kLanes) {
+/// The first `count` of `lanes`, 1 to all.
+template <typename AnyLanes>
+[[gnu::always_inline]] inline void store_lanes(const AnyLanes& lanes, float* values,
+                                               int64_t count) {
+  if (static_cast<size_t>(count) * sizeof(float) == sizeof(AnyLanes)) {
     store_lanes(lanes, values);
   } else {
     std::memcpy(values, &lanes, static_cast<size_t>(count) * sizeof(float));
@@ -52,10 +76,44 @@ using Lanes = float __attribute__((vector_size(kLanes * sizeof(float))));
   }
 }
 
+// Of two rows the lanes from kFirst on, in turns.
+template <size_t kFirst, size_t... kPlaces>
+[[gnu::always_inline]] inline void interleave(const LanesOf<kWideLanes>& a,
+                                              const LanesOf<kWideLanes>& b,
+                                              LanesOf<kWideLanes>& result,
+                                              std::index_sequence<kPlaces...> /*places*/) {
+  result = __builtin_shufflevector(a, b, (kFirst + kPlaces / 2 + kPlaces % 2 * kWideLanes)...);
+}
+
+[[gnu::always_inline]] inline void transpose(std::array<LanesOf<kWideLanes>, kWideLanes>& rows) {
+  constexpr size_t kHalf = kWideLanes / 2;
+  constexpr auto kPlaces = std::make_index_sequence<kWideLanes>();
+  // Every time the numbers of row and lane, one after the other, are turned by a bit.
+  for (size_t turned = 1; turned < kWideLanes; turned *= 2) {
+    std::array<LanesOf<kWideLanes>, kWideLanes> next;
+    for (size_t i = 0; i < kHalf; ++i) {
+      interleave<0>(rows[i], rows[i + kHalf], next[2 * i], kPlaces);
+      interleave<kHalf>(rows[i], rows[i + kHalf], next[2 * i + 1], kPlaces);
+    }
+    rows = next;
+  }
+}
+
 /// Whether the machine takes what was compiled for AVX2 with FMA.
 inline bool has_avx2() {
 #ifdef __x86_64__
   return __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0;
+#else
+  return false;
+#endif
+}
+
+/// Whether it takes what was compiled for UNBRAID_AVX512.
+inline bool has_avx512() {
+#ifdef __x86_64__
+  return __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512bw") != 0 &&
+         __builtin_cpu_supports("avx512dq") != 0 && __builtin_cpu_supports("avx512vl") != 0 &&
+         has_avx2();
 #else
   return false;
 #endif

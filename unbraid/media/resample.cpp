@@ -29,6 +29,7 @@ constexpr int64_t kReach = 99;
 constexpr int64_t kPlaces = 3;
 constexpr int64_t kPeriods = 4;
 constexpr int64_t kNear = 4 * kPeriods;
+constexpr int64_t kTogether = kWideLanes;  // weights of one place that lie side by side
 using Four = float __attribute__((vector_size(4 * sizeof(float))));
 
 /// `down` samples become `up`.
@@ -74,8 +75,8 @@ size_t run_soxr(double from, double to, const std::vector<T>& samples, T* result
 }
 
 /// What libsoxr does to a signal: output n = k * up + p is the sum of the `taps` inputs from
-/// k * down + firsts[p / kPlaces] on, each times its weight: [p / kPlaces, tap / kLanes, p %
-/// kPlaces, tap % kLanes]. Weights of places past the last are 0.
+/// k * down + firsts[p / kPlaces] on, each times its weight: [p / kPlaces, tap / kTogether, p %
+/// kPlaces, tap % kTogether]. Weights of places past the last are 0.
 struct Response {
   Ratio ratio;
   int64_t reach;
@@ -89,7 +90,7 @@ std::shared_ptr<const Response> measure(const Ratio& ratio) {
   const auto [up, down] = ratio;
   const int64_t reach = (kReach * std::max(up, down) + up - 1) / up;
   const int64_t spread = (kPlaces - 1) * down / up + 1;  // from the first place to the last
-  const int64_t taps = (2 * reach + spread + kLanes - 1) / kLanes * kLanes;
+  const int64_t taps = (2 * reach + spread + kTogether - 1) / kTogether * kTogether;
   auto response = std::make_shared<Response>(Response{ratio, reach, taps, {}, {}});
   for (int64_t p = 0; p < up; p += kPlaces) {
     response->firsts.push_back(p * down / up - reach + 1);
@@ -113,8 +114,9 @@ std::shared_ptr<const Response> measure(const Ratio& ratio) {
       const int64_t apart = first + tap;
       const int64_t impulse = ((apart % down) + down) % down;
       const int64_t period = (lead + impulse * spacing - apart) / down;
-      const int64_t vector = (p / kPlaces * (taps / kLanes) + tap / kLanes) * kPlaces + p % kPlaces;
-      response->weights[static_cast<size_t>(vector * kLanes + tap % kLanes)] =
+      const int64_t row =
+          (p / kPlaces * (taps / kTogether) + tap / kTogether) * kPlaces + p % kPlaces;
+      response->weights[static_cast<size_t>(row * kTogether + tap % kTogether)] =
           static_cast<float>(result[static_cast<size_t>(period * up + p)]);
     }
   }
@@ -152,28 +154,51 @@ std::shared_ptr<const Response> response_of(const Ratio& ratio) {
          __builtin_shufflevector(all, all, 4, 5, 6, 7);
 }
 
+// In a register: what is read across lines of the cache would be read for each of its products.
+[[gnu::always_inline]] inline void keep(const Lanes& /*lanes*/) {}
+[[gnu::always_inline]] inline void keep(LanesOf<kWideLanes>& lanes) {
+#ifdef __x86_64__
+  asm("" : "+v"(lanes));
+#endif
+}
+
+[[gnu::always_inline]] inline void halve(const Lanes& lanes, Lanes& result) { result = lanes; }
+[[gnu::always_inline]] inline void halve(const LanesOf<kWideLanes>& lanes, Lanes& result) {
+  result = __builtin_shufflevector(lanes, lanes, 0, 1, 2, 3, 4, 5, 6, 7) +
+           __builtin_shufflevector(lanes, lanes, 8, 9, 10, 11, 12, 13, 14, 15);
+}
+
 // Places from `p` on of kPeriods periods; `inputs` and `result` begin with the first of both.
+template <int64_t kWidth>
 [[gnu::always_inline]] inline void apply_block(const Response& response, int64_t p,
                                                const float* inputs, float* result) {
   const auto [up, down] = response.ratio;
   const float* weights = response.weights.data() + p * response.taps;
-  std::array<std::array<Lanes, kPeriods>, kPlaces> sums{};
-  for (int64_t tap = 0; tap < response.taps; tap += kLanes, weights += kPlaces * kLanes) {
-    // By name: through an array, GCC 12 goes by way of the stack.
-    Lanes first, second, third;
-    load_lanes(weights, first);
-    load_lanes(weights + kLanes, second);
-    load_lanes(weights + 2 * kLanes, third);
-    for (size_t period = 0; period < kPeriods; ++period) {
-      Lanes values;
-      load_lanes(inputs + static_cast<int64_t>(period) * down + tap, values);
-      sums[0][period] += first * values;
-      sums[1][period] += second * values;
-      sums[2][period] += third * values;
+  using Wide = LanesOf<kWidth>;
+  std::array<std::array<Wide, kPeriods>, kPlaces> sums{};
+  for (int64_t tap = 0; tap < response.taps; tap += kTogether, weights += kPlaces * kTogether) {
+    for (int64_t part = 0; part < kTogether; part += kWidth) {
+      // By name: through an array, GCC 12 goes by way of the stack.
+      Wide first, second, third;
+      load_lanes(weights + part, first);
+      load_lanes(weights + part + kTogether, second);
+      load_lanes(weights + part + 2 * kTogether, third);
+      for (size_t period = 0; period < kPeriods; ++period) {
+        Wide values;
+        load_lanes(inputs + static_cast<int64_t>(period) * down + tap + part, values);
+        keep(values);
+        sums[0][period] += first * values;
+        sums[1][period] += second * values;
+        sums[2][period] += third * values;
+      }
     }
   }
   for (size_t place = 0; place < kPlaces; ++place) {
-    const auto& [a, b, c, d] = sums[place];
+    Lanes a, b, c, d;
+    halve(sums[place][0], a);
+    halve(sums[place][1], b);
+    halve(sums[place][2], c);
+    halve(sums[place][3], d);
     const Four totals = totals_of(a, b, c, d);
     float* const target = result + place;
     for (int64_t period = 0; period < kPeriods && p + static_cast<int64_t>(place) < up; ++period) {
@@ -183,6 +208,7 @@ std::shared_ptr<const Response> response_of(const Ratio& ratio) {
 }
 
 // `periods` periods, a multiple of kPeriods. `samples` is what `firsts` counts from.
+template <int64_t kWidth>
 [[gnu::always_inline]] inline void apply_inline(const Response& response, const float* samples,
                                                 int64_t periods, float* result) {
   const auto [up, down] = response.ratio;
@@ -191,7 +217,7 @@ std::shared_ptr<const Response> response_of(const Ratio& ratio) {
     for (int64_t p = 0; p < up; p += kPlaces) {
       const float* const inputs = samples + response.firsts[static_cast<size_t>(p / kPlaces)];
       for (int64_t period = near; period < end; period += kPeriods) {
-        apply_block(response, p, inputs + period * down, result + period * up + p);
+        apply_block<kWidth>(response, p, inputs + period * down, result + period * up + p);
       }
     }
   }
@@ -200,18 +226,27 @@ std::shared_ptr<const Response> response_of(const Ratio& ratio) {
 #ifdef __x86_64__
 [[gnu::target("avx2,fma")]] void apply_avx2(const Response& response, const float* samples,
                                             int64_t periods, float* result) {
-  apply_inline(response, samples, periods, result);
+  apply_inline<kLanes>(response, samples, periods, result);
+}
+
+[[UNBRAID_AVX512]] void apply_avx512(const Response& response, const float* samples,
+                                     int64_t periods, float* result) {
+  apply_inline<kWideLanes>(response, samples, periods, result);
 }
 #endif
 
 void apply(const Response& response, const float* samples, int64_t periods, float* result) {
 #ifdef __x86_64__
+  if (has_avx512()) {
+    apply_avx512(response, samples, periods, result);
+    return;
+  }
   if (has_avx2()) {
     apply_avx2(response, samples, periods, result);
     return;
   }
 #endif
-  apply_inline(response, samples, periods, result);
+  apply_inline<kLanes>(response, samples, periods, result);
 }
 
 torch::Tensor filtered(const Response& response, const std::vector<float>& samples, int64_t count) {

@@ -104,39 +104,40 @@ struct Work {
   float* result;
 };
 
-// Value i of kLanes rows of `length` values to columns[i].
+// Value i of kWidth rows of `length` values to columns[i].
+template <int64_t kWidth>
 [[gnu::always_inline]] inline void transpose_rows(const float* rows, int64_t length,
                                                   float* columns) {
-  for (int64_t start = 0; start < length; start += kLanes) {
-    std::array<Lanes, kLanes> block;
-    for (size_t i = 0; i < kLanes; ++i) {
+  for (int64_t start = 0; start < length; start += kWidth) {
+    std::array<LanesOf<kWidth>, kWidth> block;
+    for (size_t i = 0; i < kWidth; ++i) {
       load_lanes(rows + static_cast<int64_t>(i) * length + start, block[i]);
     }
     transpose(block);
-    for (size_t i = 0; i < kLanes; ++i) {
-      store_lanes(block[i], columns + (start + static_cast<int64_t>(i)) * kLanes);
+    for (size_t i = 0; i < kWidth; ++i) {
+      store_lanes(block[i], columns + (start + static_cast<int64_t>(i)) * kWidth);
     }
   }
 }
 
-// `rows` rows of the result, at most kLanes, which are the lanes of `columns`. `kTaps` is the
+// `rows` rows of the result, at most kWidth, which are the lanes of `columns`. `kTaps` is the
 // number of the filter's taps where it is known to the compiler, else 0.
-template <int64_t kChannels, int64_t kTaps>
+template <int64_t kWidth, int64_t kChannels, int64_t kTaps>
 [[gnu::always_inline]] inline void sum_columns(const Work& work, const Filter& filter,
                                                const float* columns, int64_t rows, float* result) {
   const int64_t size = work.size;
   const int64_t taps = kTaps == 0 ? filter.taps : kTaps;
-  for (int64_t start = 0; start < size; start += kLanes) {
-    const int64_t count = std::min(kLanes, size - start);
-    std::array<std::array<Lanes, kLanes>, kChannels> pixels{};
+  for (int64_t start = 0; start < size; start += kWidth) {
+    const int64_t count = std::min(kWidth, size - start);
+    std::array<std::array<LanesOf<kWidth>, kWidth>, kChannels> pixels{};
     for (int64_t x = 0; x < count; ++x) {
       const float* const weights = filter.weights_of(start + x);
       const float* values =
-          columns + filter.firsts[static_cast<size_t>(start + x)] * kChannels * kLanes;
-      std::array<Lanes, kChannels> sums{};
+          columns + filter.firsts[static_cast<size_t>(start + x)] * kChannels * kWidth;
+      std::array<LanesOf<kWidth>, kChannels> sums{};
       for (int64_t tap = 0; tap < taps; ++tap) {
-        for (size_t c = 0; c < kChannels; ++c, values += kLanes) {
-          Lanes lanes;
+        for (size_t c = 0; c < kChannels; ++c, values += kWidth) {
+          LanesOf<kWidth> lanes;
           load_lanes(values, lanes);
           sums[c] += weights[tap] * lanes;
         }
@@ -155,7 +156,7 @@ template <int64_t kChannels, int64_t kTaps>
   }
 }
 
-template <int64_t kChannels>
+template <int64_t kWidth, int64_t kChannels>
 [[gnu::always_inline]] inline void resize_inline(const Work& work) {
   const int64_t size = work.size;
   const Filter rows = triangles(work.height, size);
@@ -164,34 +165,34 @@ template <int64_t kChannels>
     columns.mirror();
   }
   const int64_t length = work.width * kChannels;
-  const int64_t whole = (length + kLanes - 1) / kLanes * kLanes;
-  std::vector<float> sums(static_cast<size_t>(kLanes * whole));
+  const int64_t whole = (length + kWidth - 1) / kWidth * kWidth;
+  std::vector<float> sums(static_cast<size_t>(kWidth * whole));
   // Weights of 0 reach past the last column.
-  std::vector<float> turned(static_cast<size_t>((whole + columns.taps * kChannels) * kLanes));
-  for (int64_t start = 0; start < size; start += kLanes) {
-    const int64_t count = std::min(kLanes, size - start);
+  std::vector<float> turned(static_cast<size_t>((whole + columns.taps * kChannels) * kWidth));
+  for (int64_t start = 0; start < size; start += kWidth) {
+    const int64_t count = std::min(kWidth, size - start);
     for (int64_t y = 0; y < count; ++y) {
       const int64_t first = rows.firsts[static_cast<size_t>(start + y)];
       sum_rows(work.pixels + first * work.stride, work.stride, rows.weights_of(start + y),
                std::min(rows.taps, work.height - first), length, sums.data() + y * whole);
     }
-    transpose_rows(sums.data(), whole, turned.data());
+    transpose_rows<kWidth>(sums.data(), whole, turned.data());
     float* const result = work.result + start * size;
     switch (columns.taps) {
       case 2:
-        sum_columns<kChannels, 2>(work, columns, turned.data(), count, result);
+        sum_columns<kWidth, kChannels, 2>(work, columns, turned.data(), count, result);
         break;
       case 3:
-        sum_columns<kChannels, 3>(work, columns, turned.data(), count, result);
+        sum_columns<kWidth, kChannels, 3>(work, columns, turned.data(), count, result);
         break;
       case 4:
-        sum_columns<kChannels, 4>(work, columns, turned.data(), count, result);
+        sum_columns<kWidth, kChannels, 4>(work, columns, turned.data(), count, result);
         break;
       case 5:
-        sum_columns<kChannels, 5>(work, columns, turned.data(), count, result);
+        sum_columns<kWidth, kChannels, 5>(work, columns, turned.data(), count, result);
         break;
       default:
-        sum_columns<kChannels, 0>(work, columns, turned.data(), count, result);
+        sum_columns<kWidth, kChannels, 0>(work, columns, turned.data(), count, result);
     }
   }
 }
@@ -199,19 +200,28 @@ template <int64_t kChannels>
 #ifdef __x86_64__
 template <int64_t kChannels>
 [[gnu::target("avx2,fma")]] void resize_avx2(const Work& work) {
-  resize_inline<kChannels>(work);
+  resize_inline<kLanes, kChannels>(work);
+}
+
+template <int64_t kChannels>
+[[UNBRAID_AVX512]] void resize_avx512(const Work& work) {
+  resize_inline<kWideLanes, kChannels>(work);
 }
 #endif
 
 template <int64_t kChannels>
 void resize(const Work& work) {
 #ifdef __x86_64__
+  if (has_avx512()) {
+    resize_avx512<kChannels>(work);
+    return;
+  }
   if (has_avx2()) {
     resize_avx2<kChannels>(work);
     return;
   }
 #endif
-  resize_inline<kChannels>(work);
+  resize_inline<kLanes, kChannels>(work);
 }
 
 }  // namespace
