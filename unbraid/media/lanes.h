@@ -28,7 +28,7 @@ template <int64_t kCount>
 using LanesOf = typename VectorOf<kCount>::Type;
 using Lanes = LanesOf<kLanes>;
 
-/// Instructions of a function for machines that have_avx512.
+/// Of a function for machines with Simd::kAvx512.
 #define UNBRAID_AVX512 gnu::target("avx512f,avx512bw,avx512dq,avx512vl,fma,prefer-vector-width=512")
 
 // Not returned, which without AVX would be another calling convention.
@@ -99,24 +99,11 @@ template <size_t kFirst, size_t... kPlaces>
   }
 }
 
-/// Whether the machine takes what was compiled for AVX2 with FMA.
-inline bool has_avx2() {
-#ifdef __x86_64__
-  return __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0;
-#else
-  return false;
-#endif
-}
+/// Instructions that kernels are compiled for.
+enum class Simd { kNone, kAvx2, kAvx512 };
 
-/// Whether it takes what was compiled for UNBRAID_AVX512.
-inline bool has_avx512() {
-#ifdef __x86_64__
-  return __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512bw") != 0 &&
-         __builtin_cpu_supports("avx512dq") != 0 && __builtin_cpu_supports("avx512vl") != 0 &&
-         has_avx2();
-#else
-  return false;
-#endif
-}
+/// The best that the machine has; the environment's UNBRAID_SIMD = "none" or "avx2" holds it to
+/// less, so that all can be tested on one machine.
+Simd simd();
 
 }  // namespace unbraid

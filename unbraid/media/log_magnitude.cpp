@@ -81,7 +81,7 @@ using Integers = int32_t __attribute__((vector_size(sizeof(Lanes))));
 
 void log_magnitude(float* powers, int64_t count, float offset) {
 #ifdef __x86_64__
-  if (has_avx2()) {
+  if (simd() >= Simd::kAvx2) {
     run_avx2(powers, count, offset);
     return;
   }

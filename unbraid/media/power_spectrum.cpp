@@ -195,11 +195,11 @@ template <int64_t kWidth>
 
 void run(const Work& work) {
 #ifdef __x86_64__
-  if (has_avx512() && work.n_fft >= kWideLanes) {
+  if (simd() >= Simd::kAvx512 && work.n_fft >= kWideLanes) {
     run_avx512(work);
     return;
   }
-  if (has_avx2()) {
+  if (simd() >= Simd::kAvx2) {
     run_avx2(work);
     return;
   }

@@ -237,11 +237,11 @@ template <int64_t kWidth>
 
 void apply(const Response& response, const float* samples, int64_t periods, float* result) {
 #ifdef __x86_64__
-  if (has_avx512()) {
+  if (simd() >= Simd::kAvx512) {
     apply_avx512(response, samples, periods, result);
     return;
   }
-  if (has_avx2()) {
+  if (simd() >= Simd::kAvx2) {
     apply_avx2(response, samples, periods, result);
     return;
   }

@@ -212,11 +212,11 @@ template <int64_t kChannels>
 template <int64_t kChannels>
 void resize(const Work& work) {
 #ifdef __x86_64__
-  if (has_avx512()) {
+  if (simd() >= Simd::kAvx512) {
     resize_avx512<kChannels>(work);
     return;
   }
-  if (has_avx2()) {
+  if (simd() >= Simd::kAvx2) {
     resize_avx2<kChannels>(work);
     return;
   }
