@@ -31,7 +31,7 @@ constexpr std::array kFiles{"comparison.txt", "comparison.csv", "comparison.md",
 
 struct CompareArguments {
   std::string recipe;
-  std::vector<std::string> methods{"joint", "auxiliary", "dgl"};
+  std::string methods = "joint,auxiliary,dgl";
   int seeds = 5;
   std::vector<std::string> tuned;
   std::vector<std::string> overrides;
@@ -52,6 +52,16 @@ struct TunedKey {
   std::string key;
   std::vector<std::string> values;
 };
+
+std::vector<std::string> split_at_commas(const std::string& text) {
+  std::vector<std::string> parts;
+  for (size_t at = 0; at <= text.size();) {
+    const size_t next = std::min(text.find(',', at), text.size());
+    parts.push_back(text.substr(at, next - at));
+    at = next + 1;
+  }
+  return parts;
+}
 
 /// Before names go into recipes, where they are another kind of mistake.
 void expect_method(const std::string& name, const Recipe& recipe) {
@@ -83,7 +93,7 @@ std::vector<Contender> contenders_of(const CompareArguments& arguments, const Re
            {fmt::format("method={{ type = \"unimodal\", modality = \"{}\" }}", modality)}});
     }
   }
-  for (const std::string& method : arguments.methods) {
+  for (const std::string& method : split_at_commas(arguments.methods)) {
     expect_method(method, recipe);
     if (std::any_of(contenders.begin(), contenders.end(),
                     [&](const Contender& one) { return one.label == method; })) {
@@ -107,11 +117,7 @@ std::vector<TunedKey> read_tuned(const std::vector<std::string>& given) {
     const size_t equals = text.find('=');
     TunedKey one{text.substr(0, equals), {}};
     if (equals != std::string::npos) {
-      for (size_t at = equals; at != std::string::npos;) {
-        const size_t next = text.find(',', at + 1);
-        one.values.push_back(text.substr(at + 1, next - at - 1));
-        at = next;
-      }
+      one.values = split_at_commas(text.substr(equals + 1));
     }
     if (one.key.empty() || one.values.size() < 2 ||
         std::find(one.values.begin(), one.values.end(), "") != one.values.end()) {
@@ -513,7 +519,6 @@ void add_compare(CLI::App& app) {
           "--methods", arguments->methods,
           "Names, separated by commas; the recipe's own method keeps its keys, others have "
           "their defaults")
-      ->delimiter(',')
       ->capture_default_str();
   command->add_option("--seeds", arguments->seeds, "Runs of each, seeds from 0")
       ->check(CLI::Range(1, 1000))

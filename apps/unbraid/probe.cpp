@@ -15,6 +15,7 @@
 #include "apps/unbraid/run_recipe.h"
 #include "unbraid/analysis/constant_answer.h"
 #include "unbraid/analysis/linear_probe.h"
+#include "unbraid/analysis/run_record.h"
 #include "unbraid/analysis/shapley.h"
 #include "unbraid/core/durable_file.h"
 #include "unbraid/core/stop.h"

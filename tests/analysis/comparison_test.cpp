@@ -15,7 +15,7 @@ using testing::write_text;
 
 RunResult fused(const std::string& label, int64_t seed, double accuracy, double audio,
                 double visual) {
-  RunResult result{label, seed, "accuracy", false, 0.5, {}, {}, 10, 100, "data"};
+  RunResult result{label, seed, "accuracy", false, 0.5, {}, {}, 10, 100, "data", {}};
   result.fused = {{"accuracy", accuracy}, {"macro_f1", accuracy / 2}};
   result.alone = {{"audio", {{"accuracy", audio}, {"macro_f1", 0.1}}},
                   {"visual", {{"accuracy", visual}, {"macro_f1", 0.1}}}};
@@ -23,7 +23,7 @@ RunResult fused(const std::string& label, int64_t seed, double accuracy, double 
 }
 
 RunResult alone(int64_t seed, double audio) {
-  RunResult result{"audio alone", seed, "accuracy", false, 0.5, {}, {}, 4, 50, "data"};
+  RunResult result{"audio alone", seed, "accuracy", false, 0.5, {}, {}, 4, 50, "data", {}};
   result.fused = {{"accuracy", audio}, {"macro_f1", 0.1}};
   result.alone = {{"audio", {{"accuracy", audio}, {"macro_f1", 0.1}}}};
   return result;

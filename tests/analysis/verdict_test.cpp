@@ -137,7 +137,7 @@ TEST(Verdict, ErrorsAreBetterWhenSmaller) {
                                      "together in joint (0.621 inside"))
       << statements[0].text;
   EXPECT_EQ(statements[1].text,
-            "dgl is worse than joint by 0.052 ± 0.006 of mae (0.762 against "
+            "dgl is worse than joint by 0.0520 ± 0.0060 of mae (0.762 against "
             "0.71).");
 }
 

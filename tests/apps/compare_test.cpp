@@ -121,7 +121,7 @@ TEST_F(Compare, EndsEarlyWhereEveryRunIsRefused) {
   const Outcome refused = compare(
       "--methods joint,dgl,ogm --seeds 5 --jobs 1 --set data.batch_size=100 "
       "--set data.drop_last=true");
-  EXPECT_EQ(refused.code, 4) << refused.output;
+  EXPECT_EQ(refused.code, 3) << refused.output;
   EXPECT_NE(refused.output.find("(2 runs failed, 23 were not begun;"), std::string::npos)
       << refused.output;
 }

@@ -76,7 +76,8 @@ json confusion_of(const RunGroup& group, size_t& cells_left) {
     if (matrices.contains("fused") && group.trained_alone.empty()) {
       add_matrix(sum["fused"], matrices.at("fused"));
     }
-    for (const auto& [modality, matrix] : matrices.value("alone", json::object()).items()) {
+    const json alone = matrices.value("alone", json::object());
+    for (const auto& [modality, matrix] : alone.items()) {
       add_matrix(sum["alone"][modality], matrix);
       cells += matrix.size() * matrix.size();
     }
