@@ -39,12 +39,18 @@ while read -r group package _; do
 done < scripts/packages.txt
 
 # A miniature stands in for the data set that the README prepares.
-left=(runs/dgl runs/joint runs/compare runs/cremad cremad.png predictions.csv report.html model.pt audio.safetensors recipes/cremad/cremad.csv CREMA-D)
+left=(runs/dgl runs/joint runs/compare runs/avdigits runs/cremad cremad.png predictions.csv report.html model.pt audio.safetensors recipes/cremad/cremad.csv CREMA-D)
 [[ ! -e CREMA-D ]] || fail "there is a folder CREMA-D already, which this check would remove"
 rm -rf "${left[@]}"
 tests/data/miniature_cremad.sh CREMA-D
 blocks README.md sh | grep -v '^make \(demo\|test\|bench\)$' | while read -r command; do
   echo "documents: $command"
   bash -c "$command" </dev/null >/dev/null 2>&1 || fail "failed: $command"
+done
+# What takes an hour is run with little data and one epoch.
+less="--seeds 1 --set train.epochs=1 --set data.train=64 --set data.val=20 --set data.test=20"
+blocks README.md "sh long" | while read -r command; do
+  echo "documents: $command $less"
+  bash -c "$command $less" </dev/null >/dev/null 2>&1 || fail "failed: $command $less"
 done
 rm -rf "${left[@]}"
