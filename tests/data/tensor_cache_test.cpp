@@ -272,16 +272,20 @@ class CountingDecoder final : public Decoder {
   mutable int decoded = 0;
 };
 
-TEST_F(Cache, ADecoderDecodesOnceUntilItsFileChanges) {
+TEST_F(Cache, ADecoderDecodesOnceAndANewOneSeesWhatChanged) {
   const auto decoder = std::make_shared<CountingDecoder>();
-  const CachedDecoder cached(decoder, std::make_shared<TensorCache>(folder(), kPlenty));
+  const auto cache = std::make_shared<TensorCache>(folder(), kPlenty);
+  const CachedDecoder cached(decoder, cache);
   const std::string path = folder_.write("a", "1234");
   for (int i = 0; i < 3; ++i) {
     EXPECT_EQ(cached.load(path, {})[0].item<float>(), 5);
   }
   EXPECT_EQ(decoder->decoded, 1);
   static_cast<void>(folder_.write("a", "123456"));
-  EXPECT_EQ(cached.load(path, {})[0].item<float>(), 7);
+  EXPECT_EQ(cached.load(path, {})[0].item<float>(), 5);
+  const CachedDecoder next(decoder, cache);
+  EXPECT_EQ(next.load(path, {})[0].item<float>(), 7);
+  EXPECT_EQ(next.load(path, {})[0].item<float>(), 7);
   EXPECT_EQ(decoder->decoded, 2);
 }
 
