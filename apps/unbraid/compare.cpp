@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <nlohmann/json.hpp>
 
 #include "apps/unbraid/commands.h"
 #include "apps/unbraid/model_check.h"
@@ -57,7 +58,9 @@ std::vector<std::string> split_at_commas(const std::string& text) {
   std::vector<std::string> parts;
   for (size_t at = 0; at <= text.size();) {
     const size_t next = std::min(text.find(',', at), text.size());
-    parts.push_back(text.substr(at, next - at));
+    const size_t first = std::min(text.find_first_not_of(' ', at), next);
+    const size_t last = text.find_last_not_of(' ', next == 0 ? 0 : next - 1);
+    parts.push_back(first == next ? "" : text.substr(first, last + 1 - first));
     at = next + 1;
   }
   return parts;
@@ -220,8 +223,11 @@ class Comparing {
       const auto more = work(queue, stage.size() * static_cast<size_t>(arguments_.seeds));
       result.failures.insert(result.failures.end(), more.failures.begin(), more.failures.end());
       result.not_begun += more.not_begun;
+      if (result.not_begun > 0) {
+        break;
+      }
     }
-    report();
+    report(result);
     expect_all(result);
   }
 
@@ -336,7 +342,7 @@ class Comparing {
                const fs::path& folder, const std::vector<std::string>& overrides,
                const std::vector<std::string>& more) const {
     if (RunDirectory::holds_run(folder)) {
-      expect_started_with(read_sized_recipe(arguments_.recipe, overrides), folder);
+      expect_settings_of(folder, overrides);
       if (RunDirectory::open(folder).is_finished()) {
         expect_data_of(folder);
         return;
@@ -350,6 +356,19 @@ class Comparing {
     }
     run.arguments.insert(run.arguments.end(), more.begin(), more.end());
     queue.push_back(std::move(run));
+  }
+
+  /// Where teachers are is of no matter to a run that is finished: the folder may have been moved.
+  void expect_settings_of(const fs::path& run, const std::vector<std::string>& overrides) const {
+    const bool finished = RunDirectory::open(run).is_finished();
+    const std::string difference = difference_from_run(
+        read_sized_recipe(arguments_.recipe, overrides), run, finished ? "method.teachers." : "");
+    if (!difference.empty()) {
+      throw RecipeError(
+          fmt::format("{}: was compared with other settings ({}); a comparison continues with its "
+                      "own, or name another --out",
+                      run.string(), difference));
+    }
   }
 
   /// Before others are trained for nothing.
@@ -407,8 +426,22 @@ class Comparing {
       const auto& chosen = chosen_.at(contender.folder);
       contender.overrides.insert(contender.overrides.end(), chosen.begin(), chosen.end());
     }
+    expect_settings_of_runs();  // before what they were tuned by is replaced
     std::cout << "Tuned on val, seed 0\n" << table << std::endl;
     write_file_durably(out_ / "tuning.txt", table);
+  }
+
+  void expect_settings_of_runs() const {
+    for (int seed = 0; seed < arguments_.seeds; ++seed) {
+      for (const Contender& contender : contenders_) {
+        const fs::path folder = folder_of(contender.folder, seed);
+        if (RunDirectory::holds_run(folder)) {
+          expect_settings_of(folder, overrides_of(contender, seed, [&](const std::string& alone) {
+                               return folder_of(alone, seed);
+                             }));
+        }
+      }
+    }
   }
 
   [[nodiscard]] fs::path trial_of(const std::string& contender,
@@ -446,13 +479,20 @@ class Comparing {
     return fmt::format("{}  -> {}\n", line, fmt::join(*best, ", "));
   }
 
-  void report() const {
+  /// Adds runs that were not tested to the failures of `outcome`.
+  void report(QueueResult& outcome) const {
     std::vector<RunResult> results;
     for (int seed = 0; seed < arguments_.seeds; ++seed) {
       for (const Contender& contender : contenders_) {
         const fs::path folder = folder_of(contender.folder, seed);
-        if (fs::exists(folder / "summary.json")) {
+        if (!fs::exists(folder / "summary.json")) {
+          continue;
+        }
+        const RunDirectory run = RunDirectory::open(folder);
+        if (run.is_finished()) {
           results.push_back(read_result(folder, contender.label));
+        } else {
+          note_untested(outcome, fmt::format("{}, seed {}", contender.label, seed), run);
         }
       }
     }
@@ -475,7 +515,22 @@ class Comparing {
         << "On test, by the epoch that was best on val; ± is half of the 95 % interval over "
            "the seeds.\nA gap is a modality trained alone minus inside the model: of an error, "
            "below 0 where it does better alone.\n"
+        << (comparison.skipping == 0
+                ? ""
+                : fmt::format("{} of the runs left out samples that cannot be read (quarantine.csv "
+                              "in their folders): what they are scored on may differ.\n",
+                              comparison.skipping))
         << "Tables and runs are in " << out_.string() << "\n";
+  }
+
+  static void note_untested(QueueResult& outcome, const std::string& title,
+                            const RunDirectory& run) {
+    const bool known = std::any_of(outcome.failures.begin(), outcome.failures.end(),
+                                   [&](const FailedRun& failed) { return failed.title == title; });
+    if (!known) {
+      outcome.failures.push_back({title, static_cast<int>(ExitCode::kData),
+                                  "not tested: " + run.summary().value("no_test", "")});
+    }
   }
 
   static void expect_all(const QueueResult& result) {

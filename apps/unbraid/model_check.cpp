@@ -101,8 +101,8 @@ void expect_gradient(const Recipe& recipe, MultimodalModelImpl& model, size_t m,
   }
 }
 
-/// Runs one sample through the model. With `single` in training mode too, where normalisation may
-/// refuse it; that changes the model's statistics.
+/// Runs a sample through the model, twice in a batch. With `single` once, in training mode, where
+/// normalisation may refuse it; that changes the model's statistics.
 void run_one(MultimodalModelImpl& model, const Recipe& recipe, const ManifestDataSet& train,
              const FirstInputs& first, bool single) {
   const torch::NoGradGuard no_grad;
@@ -113,7 +113,11 @@ void run_one(MultimodalModelImpl& model, const Recipe& recipe, const ManifestDat
   }
   ModalityTensors features(model.size());
   for (size_t m = 0; m < model.size(); ++m) {
-    const torch::Tensor input = first.inputs[m].unsqueeze(0).to(recipe.settings.device);
+    // Two, so that a module which gives one feature for a batch is found out.
+    const int64_t count = single ? 1 : std::min<int64_t>(2, recipe.settings.batch_size);
+    const torch::Tensor input =
+        torch::stack(std::vector<torch::Tensor>(static_cast<size_t>(count), first.inputs[m]))
+            .to(recipe.settings.device);
     try {
       features[m] = model.encode(m, input);
       if (!single) {
@@ -194,8 +198,12 @@ Recipe read_sized_recipe(const std::string& path, const std::vector<std::string>
     const std::string table = fmt::format("modalities.{}.encoder", modality.name);
     Options options = encoder_options(recipe, modality.name);
     if (options.has("checksum") && options.text("checksum").empty()) {
-      sizes.push_back(fmt::format("{}.checksum=\"{}\"", table,
-                                  TorchScriptEncoder::checksum_of(options.text("file"))));
+      try {
+        sizes.push_back(fmt::format("{}.checksum=\"{}\"", table,
+                                    TorchScriptEncoder::checksum_of(options.text("file"))));
+      } catch (const Error& error) {
+        throw RecipeError(fmt::format("{}: {}.file: {}", recipe.name, table, error.what()));
+      }
     }
     if (!options.has("feature_size") || options.integer("feature_size") != 0) {
       continue;

@@ -69,16 +69,17 @@ void expect_readable(const Recipe& recipe, const ManifestDataSet& data, Split sp
 }
 
 /// The keys of a resolved recipe that decide what a run becomes.
-RecipeKeys deciding_keys_of(const std::string& resolved) {
+RecipeKeys deciding_keys_of(const std::string& resolved, const std::string& passed_over) {
   RecipeKeys keys = keys_of(resolved);
-  std::erase_if(keys, [](const auto& entry) { return only_reads_data(entry.first); });
+  std::erase_if(keys, [&](const auto& entry) {
+    return only_reads_data(entry.first) ||
+           (!passed_over.empty() && entry.first.starts_with(passed_over));
+  });
   return keys;
 }
 
-/// What one resolved recipe has first that is not the same in another one.
-std::string first_difference(const std::string& recipe, const std::string& started) {
-  const auto keys = deciding_keys_of(recipe);
-  const auto before = deciding_keys_of(started);
+/// What `before` has first that is not the same in `keys`.
+std::string first_difference(const RecipeKeys& keys, const RecipeKeys& before) {
   const auto find_in = [](const auto& list, const std::string& key) {
     return std::find_if(list.begin(), list.end(),
                         [&](const auto& entry) { return entry.first == key; });
@@ -183,15 +184,22 @@ std::filesystem::path default_folder(const std::string& path, const Recipe& reci
                                                      recipe.method->name(), recipe.settings.seed);
 }
 
-void expect_started_with(const Recipe& recipe, const std::filesystem::path& folder) {
+std::string difference_from_run(const Recipe& recipe, const std::filesystem::path& folder,
+                                const std::string& passed_over) {
   // Read again, as the run may be of a version that had fewer keys.
   const std::string started =
       parse_recipe(RunDirectory::open(folder).recipe(), (folder / "recipe.toml").string()).resolved;
-  if (deciding_keys_of(started) != deciding_keys_of(recipe.resolved)) {
-    throw RecipeError(fmt::format(
-        "{}: differs from the recipe that {} was started with ({}); resume with "
-        "{}/recipe.toml, or name another --out",
-        recipe.name, folder.string(), first_difference(recipe.resolved, started), folder.string()));
+  const RecipeKeys keys = deciding_keys_of(recipe.resolved, passed_over);
+  const RecipeKeys before = deciding_keys_of(started, passed_over);
+  return keys == before ? "" : first_difference(keys, before);
+}
+
+void expect_started_with(const Recipe& recipe, const std::filesystem::path& folder) {
+  if (const std::string difference = difference_from_run(recipe, folder); !difference.empty()) {
+    throw RecipeError(
+        fmt::format("{}: differs from the recipe that {} was started with ({}); resume with "
+                    "{}/recipe.toml, or name another --out",
+                    recipe.name, folder.string(), difference, folder.string()));
   }
 }
 

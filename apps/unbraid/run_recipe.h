@@ -32,6 +32,10 @@ OpenedParts open_parts(const Recipe& recipe, const std::shared_ptr<TensorCache>&
 std::filesystem::path default_folder(const std::string& path, const Recipe& recipe);
 
 /// Throws RecipeError unless the run in `folder` was started with this recipe.
+/// The first difference of what decides a result between the recipe and the one that the run in
+/// `folder` was started with; empty without one. Keys that start with `passed_over` do not count.
+std::string difference_from_run(const Recipe& recipe, const std::filesystem::path& folder,
+                                const std::string& passed_over = "");
 void expect_started_with(const Recipe& recipe, const std::filesystem::path& folder);
 
 /// From now on samples of `data` have to be of the shapes that the run was trained on, as far as it

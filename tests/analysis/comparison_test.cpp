@@ -104,6 +104,12 @@ TEST(Comparison, RefusesOtherData) {
   runs[1].files_hash["audio"] = "3";
   EXPECT_EQ(difference_of_data(runs[0], runs[1]), "files of audio (hash 1, not 3)");
   EXPECT_THROW(compare(runs, kAlone), DataError);
+  // Of those that the first run does not know, too.
+  runs = results();
+  runs[0].files_hash = {{"audio", "1"}};
+  runs[1].files_hash = {{"visual", "2"}};
+  runs[2].files_hash = {{"visual", "3"}};
+  EXPECT_THROW(compare(runs, kAlone), DataError);
   runs = results();
   runs[2].metric = "mae";
   EXPECT_THROW(compare(runs, kAlone), DataError);

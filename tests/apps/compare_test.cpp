@@ -86,6 +86,15 @@ TEST_F(Compare, ContinuesInAFolderThatWasMoved) {
   EXPECT_EQ(outcome.code, 0) << outcome.output;
   EXPECT_NE(outcome.output.find("3 of 6 runs are finished already"), std::string::npos)
       << outcome.output;
+  // What umt was taught by is in the old place, which is of no matter to what is finished.
+  const auto umt = [&](const std::string& out) {
+    return unbraid_program(
+        fmt::format("compare {} --out {} --methods umt --seeds 1 --set train.epochs=1",
+                    recipe().string(), (folder_ / out).string()));
+  };
+  ASSERT_EQ(umt("taught").code, 0);
+  std::filesystem::rename(folder_ / "taught", folder_ / "again");
+  EXPECT_EQ(umt("again").code, 0);
 }
 
 TEST_F(Compare, RefusesRunsOnOtherData) {
@@ -108,8 +117,63 @@ TEST_F(Compare, RefusesRunsOnOtherFiles) {
   write_npy(folder_ / "table.npy", {60, 4}, values);
   const Outcome other = compare("--methods joint,dgl --seeds 1 --jobs 1");
   EXPECT_EQ(other.code, 4) << other.output;
-  EXPECT_NE(other.output.find("manifest.csv is now, the files of left (hash "), std::string::npos)
+  EXPECT_NE(other.output.find("manifest.csv is now, the files of left/test (hash "),
+            std::string::npos)
       << other.output;
+}
+
+TEST_F(Compare, TestsAgainOnceTheDataIsMended) {
+  read_left_from_files();
+  std::string manifest = "id,split,label,left,right\n";
+  for (int row = 0; row < 12; ++row) {
+    write_npy(folder_ / fmt::format("{}.npy", row), {1, 4}, {1.0F * (row % 3), 0, 1, 0});
+    manifest += fmt::format("s{0},{1},{2},{0}.npy,{0}\n", row,
+                            row < 6   ? "train"
+                            : row < 9 ? "val"
+                                      : "test",
+                            row % 3);
+  }
+  write_text(folder_ / "manifest.csv", manifest);
+  const std::string good = read_text(folder_ / "11.npy");
+  write_text(folder_ / "11.npy", good.substr(0, good.size() - 4));
+  const std::string arguments =
+      "--methods joint,dgl --seeds 2 --set train.epochs=1 --set data.batch_size=6";
+  const Outcome damaged = compare(arguments);
+  EXPECT_EQ(damaged.code, 4) << damaged.output;
+  write_text(folder_ / "11.npy", good);
+  for (int i = 0; i < 2; ++i) {
+    const Outcome mended = compare(arguments);
+    EXPECT_EQ(mended.code, 0) << mended.output;
+  }
+  EXPECT_EQ(
+      compare("--methods joint,dgl --seeds 3 --set train.epochs=1 --set data.batch_size=6").code,
+      0);
+}
+
+TEST_F(Compare, WhatWasTunedByStaysWhereSettingsDiffer) {
+  const std::string arguments = "--methods joint --seeds 1 --set train.epochs=1 --tune ";
+  ASSERT_EQ(compare(arguments + "optimizer.lr=0.1,0.2").code, 0);
+  const std::string tuning = read_text(folder_ / "out/tuning.txt");
+  const Outcome other = compare(arguments + "optimizer.lr=0.3,0.4");
+  EXPECT_EQ(other.code, 3) << other.output;
+  EXPECT_NE(other.output.find("was compared with other settings (optimizer.lr = 0."),
+            std::string::npos)
+      << other.output;
+  EXPECT_EQ(read_text(folder_ / "out/tuning.txt"), tuning);
+}
+
+TEST_F(Compare, SaysWhatWasNotTested) {
+  read_left_from_files();
+  write_npy(folder_ / "good.npy", {1, 4}, {1, 0, 0, 0});
+  write_text(folder_ / "manifest.csv",
+             "id,split,label,left,right\na,train,0,good.npy,1\nb,train,1,good.npy,2\n"
+             "c,val,0,good.npy,1\nd,test,0,missing.npy,1\n");
+  const Outcome outcome = compare(
+      "--methods joint --seeds 1 --set train.epochs=1 --set data.batch_size=2 "
+      "--set data.on_error=skip --set data.max_skipped=1");
+  EXPECT_EQ(outcome.code, 4) << outcome.output;
+  EXPECT_NE(outcome.output.find("not tested: none can be read"), std::string::npos)
+      << outcome.output;
 }
 
 TEST_F(Compare, EndsEarlyWhereEveryRunIsRefused) {

@@ -150,6 +150,9 @@ TEST_F(Export, ATorchScriptEncoderThatDoesNotFitIsThree) {
                3, "this fusion takes vectors");
   expect_error(train(trust + " --set modalities.left.encoder.features=tokens"), 3,
                "encoder.features: expected feature_size beside it");
+  write_encoder("one.pt", 0.25, "torch.relu(torch.linear(x, self.w))[:1]");
+  expect_error(train(trust + " --set modalities.left.encoder.file=" + file("one.pt")), 3,
+               "modalities.left.encoder: does not take samples of the shape [4]");
   write_encoder("cut.pt", 0.25, "torch.relu(torch.linear(x, self.w)).detach()");
   const std::string cut = trust + " --set modalities.left.encoder.file=" + file("cut.pt");
   expect_error(train(cut), 3,

@@ -33,6 +33,35 @@ TEST(ResNet, HasTorchvisionsNamesAndShapes) {
   EXPECT_FALSE(parameters.contains("layer1.0.downsample.0.weight"));
 }
 
+TEST(ResNet, FewChannelsInOddBatchesAreTheSumsTheyShouldBe) {
+  at::set_num_threads(2);
+  torch::manual_seed(1);
+  ResNet encoder({.in_channels = 1, .width = 8, .small_stem = true});
+  ResNet exact({.in_channels = 1, .width = 8, .small_stem = true});
+  const auto weights = encoder.named_parameters();
+  for (auto& parameter : exact.named_parameters()) {
+    parameter.value().set_data(weights[parameter.key()].detach().to(torch::kDouble));
+  }
+  exact.to(torch::kDouble);
+  for (int round = 0; round < 5; ++round) {
+    const torch::Tensor images = torch::randn({9, 1, 32, 32});
+    encoder.zero_grad();
+    exact.zero_grad();
+    const torch::Tensor found = encoder.forward(images);
+    const torch::Tensor expected = exact.forward(images.to(torch::kDouble));
+    EXPECT_TRUE(torch::allclose(found.to(torch::kDouble), expected, 1e-3, 1e-4));
+    found.square().sum().backward();
+    expected.square().sum().backward();
+    const auto wanted = exact.named_parameters();
+    for (const auto& parameter : encoder.named_parameters()) {
+      const torch::Tensor gradient = wanted[parameter.key()].grad();
+      EXPECT_LT((parameter.value().grad().to(torch::kDouble) - gradient).abs().max().item<double>(),
+                1e-3 * (gradient.abs().max().item<double>() + 1e-3))
+          << parameter.key();
+    }
+  }
+}
+
 /// What torchvision's own tables say of its models without fc.
 TEST(ResNet, HasTorchvisionsDepths) {
   struct Published {

@@ -34,6 +34,9 @@ TEST(JsonFile, HoldsOneObject) {
   write_text(path, "[1, 2]");
   EXPECT_EQ(error_of([&] { read_json_object(path); }),
             path.string() + ": expected a JSON object, found [1,2]");
+  write_text(path, "{\"a\": 1e400}");
+  EXPECT_EQ(error_of([&] { read_json_object(path); }),
+            path.string() + ": expected a JSON object, found one with a number that is too large");
   EXPECT_NE(error_of([&] { read_json_object(folder / "none"); }).find("none"), std::string::npos);
 }
 

@@ -17,7 +17,8 @@ TEST(RecipeKeys, SomeDecideNothing) {
     EXPECT_TRUE(only_reads_data(key)) << key;
     EXPECT_FALSE(says_how_it_learned(key)) << key;
   }
-  for (const char* key : {"seed", "log.tensorboard", "probe.gradients", "method.teachers.audio"}) {
+  for (const char* key : {"seed", "data.manifest", "data.cache_folder", "log.tensorboard",
+                          "probe.gradients", "method.teachers.audio"}) {
     EXPECT_FALSE(only_reads_data(key)) << key;
     EXPECT_FALSE(says_how_it_learned(key)) << key;
   }

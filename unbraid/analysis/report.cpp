@@ -207,6 +207,19 @@ std::string data_name(const RunRecord& run) {
   return "";
 }
 
+/// The order that the run's recipe has them in.
+void put_in_order(std::vector<std::string>& modalities, const RunRecord& run) {
+  std::stable_sort(
+      modalities.begin(), modalities.end(), [&](const std::string& left, const std::string& right) {
+        const auto place = [&](const std::string& name) {
+          const std::string table = "modalities." + name + ".";
+          return std::find_if(run.settings.begin(), run.settings.end(),
+                              [&](const auto& entry) { return entry.first.starts_with(table); });
+        };
+        return place(left) < place(right);
+      });
+}
+
 }  // namespace
 
 json report_data(const RunSelection& selection) {
@@ -218,7 +231,8 @@ json report_data(const RunSelection& selection) {
       results.back().fused.clear();  // no fused model either
     }
   }
-  const Comparison comparison = compare(results, selection.trained_alone);
+  Comparison comparison = compare(results, selection.trained_alone);
+  put_in_order(comparison.modalities, selection.runs.back());
   const std::vector<RunGroup> groups = groups_of(selection);
   const RunRecord& first = selection.runs.back();  // a fused model, where there is one
   json data{{"version", UNBRAID_VERSION},

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "unbraid/analysis/verdict.h"
 #include "unbraid/core/durable_file.h"
 #include "unbraid/core/error.h"
 #include "unbraid/training/json_file.h"
@@ -21,13 +22,20 @@ constexpr uint64_t kMaxTextBytes = uint64_t{1} << 30;
 /// A quantity of the fused output and what its "…_alone" has by modality.
 void add_scores(PartValues& values, const std::string& name, int64_t epoch,
                 const JsonFields& line) {
+  const auto score = [&](const JsonFields& fields, const std::string& key) {
+    const double value = fields.number(key);
+    if (is_share(name) && (value < 0 || value > 1)) {
+      throw fields.error(key, "a share from 0 to 1");
+    }
+    return value;
+  };
   if (line.has(name)) {
-    values[""][epoch] = line.number(name);
+    values[""][epoch] = score(line, name);
   }
   const std::string key = name + "_alone";
   const JsonFields alone = line.inside(key);
   for (const auto& [modality, value] : line.object(key).items()) {
-    values[modality][epoch] = alone.number(modality);
+    values[modality][epoch] = score(alone, modality);
   }
 }
 
@@ -189,6 +197,10 @@ RunRecord read_run(const fs::path& folder) {
   }
   run.result = read_result(folder, label_of(recipe));
   run.summary = read_json_object(summary);
+  if (run.summary.contains("no_test")) {
+    throw StorageError(fmt::format("{}: expected a run that was tested: {}", folder.string(),
+                                   JsonFields(run.summary, summary.string()).text("no_test")));
+  }
   check_summary(run);
   return run;
 }
@@ -196,6 +208,10 @@ RunRecord read_run(const fs::path& folder) {
 MissingRun read_unfinished(const fs::path& folder) {
   MissingRun missing{folder.filename().string(), -1, "not finished"};
   try {
+    if (fs::exists(folder / "summary.json")) {
+      missing.reason =
+          "not tested: " + read_json_object(folder / "summary.json").value("no_test", "");
+    }
     const fs::path path = folder / "recipe.toml";
     const Value recipe = parse_toml(read_whole_file(path, kMaxTextBytes), path.string());
     missing.label = label_of(recipe);

@@ -114,6 +114,13 @@ class Verdict {
            "There is no verdict: it takes several methods, joint among them, or each modality "
            "trained alone."});
     }
+    if (comparison_.skipping > 0) {
+      open_.push_back(
+          {Statement::Kind::kSilence,
+           fmt::format("{} of the runs left out samples that cannot be read: what they are "
+                       "scored on may differ.",
+                       comparison_.skipping)});
+    }
     all.insert(all.end(), open_.begin(), open_.end());
     return all;
   }

@@ -28,6 +28,9 @@ json parse_object(const std::string& text, const std::string& place) {
   } catch (const json::parse_error& problem) {
     throw StorageError(fmt::format("{}: expected a JSON object, which it is no more at byte {}",
                                    place, problem.byte));
+  } catch (const json::exception&) {
+    throw StorageError(place +
+                       ": expected a JSON object, found one with a number that is too large");
   }
   if (!object.is_object()) {
     throw StorageError(fmt::format("{}: expected a JSON object, found {}", place, shown(object)));

@@ -127,11 +127,14 @@ std::map<std::string, std::string> Recipe::files_hash(const Manifest& rows) cons
   const std::string folder = std::filesystem::path(rows.path).parent_path().string();
   std::map<std::string, std::string> hashes;
   const auto add = [&](const std::string& column, const Decoder& decoder, const auto& cell_of) {
-    std::vector<std::string> cells;
+    std::map<Split, std::vector<std::string>> cells;
     for (const ManifestRow& row : rows.rows) {
-      cells.push_back(cell_of(row));
+      cells[row.split].push_back(cell_of(row));
     }
-    hashes[column] = unbraid::files_hash(cells, decoder, folder);
+    for (const auto& [split, of_split] : cells) {
+      hashes[fmt::format("{}/{}", column, name_of(split))] =
+          unbraid::files_hash(of_split, decoder, folder);
+    }
   };
   for (size_t m = 0; m < modalities.size(); ++m) {
     add(modalities[m].name, *modalities[m].decoder,

@@ -74,8 +74,8 @@ struct Recipe {
   [[nodiscard]] std::shared_ptr<ManifestDataSet> open_split(
       const std::shared_ptr<const Manifest>& manifest, Split split,
       const std::shared_ptr<TensorCache>& kept) const;
-  /// Hashes of the files behind the columns of each modality (and of "label", where labels are
-  /// files), as of files_hash.
+  /// Hashes of the files behind each modality (and "label", where labels are files) in each split,
+  /// "audio/test", as of unbraid::files_hash.
   [[nodiscard]] std::map<std::string, std::string> files_hash(const Manifest& manifest) const;
   /// Every row of a manifest without labels, with a target that says nothing.
   [[nodiscard]] std::shared_ptr<ManifestDataSet> open_unlabelled(

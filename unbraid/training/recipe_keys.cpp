@@ -23,7 +23,8 @@ bool only_reads_data(const std::string& key) {
 }
 
 bool says_how_it_learned(const std::string& key) {
-  return key != "seed" && !key.starts_with("log.") && !key.starts_with("probe.") &&
+  return key != "seed" && key != "data.manifest" && key != "data.cache_folder" &&
+         !key.starts_with("log.") && !key.starts_with("probe.") &&
          !key.starts_with("method.teachers.") && !only_reads_data(key);
 }
 

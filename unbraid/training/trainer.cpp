@@ -293,6 +293,11 @@ class Training {
     }
     summary["quarantined"] = quarantine_.counts();
     summary.erase("no_test");
+    for (const auto& [part, hash] : parts_.files_hash) {
+      if (part.ends_with("/test")) {  // what it is tested on now
+        summary["files_hash"][part] = hash;
+      }
+    }
     if (!result.no_test.empty()) {
       summary["no_test"] = result.no_test;
     } else if (result.test.samples > 0) {

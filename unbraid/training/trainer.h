@@ -23,7 +23,7 @@ struct TrainingParts {
   std::shared_ptr<const DataSet> val;
   std::shared_ptr<const DataSet> test;  // may be null
   std::string data_hash = {};           // of what the splits were read from, for the summary
-  std::map<std::string, std::string> files_hash = {};  // of the files behind it, by modality
+  std::map<std::string, std::string> files_hash = {};  // of the files behind it, "audio/test"
 };
 
 /// One epoch of training, and how the model does on val after it.

@@ -12,6 +12,22 @@ torch::nn::Sequential make_downsample(int64_t inputs, int64_t outputs, int64_t s
   return torch::nn::Sequential(make_convolution(inputs, outputs, 1, stride), BatchNorm2d(outputs));
 }
 
+/// Strided 1x1 convolutions of fewer than 16 channels overwrite memory that is not theirs in the
+/// oneDNN of LibTorch 1.13 (channels_last, odd batches, several threads), so that what they would
+/// pass over is left out before.
+Tensor downsampled(torch::nn::SequentialImpl& downsample, const Tensor& x) {
+  constexpr int64_t kSafeChannels = 16;
+  const auto& convolution = *downsample[0]->as<torch::nn::Conv2d>();
+  const int64_t stride = (*convolution.options.stride())[0];
+  if (!x.is_cpu() || stride == 1 || convolution.options.in_channels() >= kSafeChannels) {
+    return downsample.forward(x);
+  }
+  const Tensor looked_at = x.slice(2, 0, c10::nullopt, stride)
+                               .slice(3, 0, c10::nullopt, stride)
+                               .contiguous(x.suggest_memory_format());
+  return downsample[1]->as<BatchNorm2d>()->forward(torch::conv2d(looked_at, convolution.weight));
+}
+
 class BasicBlockImpl : public torch::nn::Module {
  public:
   BasicBlockImpl(int64_t inputs, int64_t outputs, int64_t stride)
@@ -25,7 +41,7 @@ class BasicBlockImpl : public torch::nn::Module {
   }
 
   Tensor forward(const Tensor& x) {
-    const Tensor residual = downsample_ ? downsample_->forward(x) : x;
+    const Tensor residual = downsample_ ? downsampled(*downsample_, x) : x;
     const Tensor hidden = torch::relu(bn1_->forward(conv1_->forward(x)));
     return torch::relu(bn2_->forward(conv2_->forward(hidden)) + residual);
   }
@@ -55,7 +71,7 @@ class BottleneckImpl : public torch::nn::Module {
   }
 
   Tensor forward(const Tensor& x) {
-    const Tensor residual = downsample_ ? downsample_->forward(x) : x;
+    const Tensor residual = downsample_ ? downsampled(*downsample_, x) : x;
     Tensor hidden = torch::relu(bn1_->forward(conv1_->forward(x)));
     hidden = torch::relu(bn2_->forward(conv2_->forward(hidden)));
     return torch::relu(bn3_->forward(conv3_->forward(hidden)) + residual);
