@@ -481,6 +481,29 @@ TEST_F(CommandLine, ATestSplitThatCannotBeReadCostsTheTestAlone) {
   }
 }
 
+TEST_F(CommandLine, WhatMayBeSkippedHoldsForARunThatIsResumed) {
+  write_npy(folder_ / "good.npy", {1, 4}, {1, 0, 0, 0});
+  write_text(folder_ / "damaged.npy", "\x93NUMPY nonsense");
+  read_left_from_files();
+  write_text(folder_ / "manifest.csv",
+             "id,split,label,left,right\na,train,0,good.npy,1\nb,train,1,good.npy,2\n"
+             "c,val,0,good.npy,1\nd,test,0,damaged.npy,1\ne,test,0,good.npy,1\n");
+  EXPECT_EQ(train("--set data.batch_size=2 --set train.epochs=1 --set data.on_error=skip "
+                  "--set data.max_skipped=0.2")
+                .code,
+            4);
+  const std::string resume = "train " + (folder_ / "run/recipe.toml").string() + " --resume";
+  EXPECT_EQ(unbraid_program(resume).code, 4);
+  const auto summary = [&] { return json::parse(read_text(folder_ / "run/summary.json")); };
+  EXPECT_TRUE(summary().contains("no_test"));
+  EXPECT_EQ(summary()["quarantined"], (json{{"test", 1}}));
+  write_npy(folder_ / "damaged.npy", {1, 4}, {1, 0, 0, 0});
+  const Outcome mended = unbraid_program(resume);
+  EXPECT_EQ(mended.code, 0) << mended.output;
+  EXPECT_EQ(summary()["quarantined"], json::object());
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "run/quarantine.csv"));
+}
+
 TEST_F(CommandLine, ATestThatFailsLeavesTheRunSummedUp) {
   write_npy(folder_ / "good.npy", {1, 4}, {1, 0, 0, 0});
   write_text(folder_ / "damaged.npy", "\x93NUMPY nonsense");

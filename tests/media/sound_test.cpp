@@ -173,6 +173,19 @@ TEST_F(Sound, FindsEveryTruncation) {
   }
 }
 
+TEST_F(Sound, FindsACutWhereTheHeaderHasTheLength) {
+  for (const int format : {SF_FORMAT_AIFF, SF_FORMAT_AU, SF_FORMAT_W64}) {
+    const std::string whole =
+        content_of(write("whole", format | SF_FORMAT_PCM_16, 22050, 1, sweep(22050)));
+    EXPECT_EQ(read_audio(folder_.write("good", whole), 22050).size(0), 22050) << format;
+    for (const double part : {0.5, 0.9, 0.99}) {
+      const auto bytes = static_cast<size_t>(part * static_cast<double>(whole.size()));
+      const std::string path = cut(whole, bytes);
+      expect_data_error([&] { read_audio(path, 22050); }, {path, "truncated"});
+    }
+  }
+}
+
 TEST_F(Sound, FindsAnOggCutBetweenItsPages) {
   const std::string whole = content_of(write("whole", kOgg, 22050, 1, sweep(200000)));
   const std::string path = cut(whole, whole.rfind("OggS"));

@@ -11,7 +11,7 @@ namespace {
 
 constexpr size_t kMostMembers = 10000;
 constexpr uint64_t kMostExpansion = 200;
-constexpr uint64_t kSmall = 1 << 20;  // that may expand by more
+constexpr uint64_t kSmall = 64 << 20;  // that may expand by more, as what is mostly zeros does
 
 std::string without_suffix(const std::string& name) {
   return name.ends_with(".npy") ? name.substr(0, name.size() - 4) : name;

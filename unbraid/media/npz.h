@@ -9,7 +9,7 @@ namespace unbraid {
 
 /// The array `member` of a .npz file, which is a ZIP archive, as a .npy file in memory. `member`
 /// may be empty when there is but one. Its size is checked before it is read: at most `max_bytes`,
-/// and at most 200 times what it takes in the archive. Throws DataError.
+/// and above 64 MiB at most 200 times what it takes in the archive. Throws DataError.
 std::string read_npz_member(const File& file, const std::string& member, int64_t max_bytes);
 
 }  // namespace unbraid

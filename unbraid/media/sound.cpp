@@ -17,6 +17,7 @@
 #include "unbraid/media/file.h"
 #include "unbraid/media/limits.h"
 #include "unbraid/media/resample.h"
+#include "unbraid/media/whole.h"
 
 namespace unbraid {
 namespace {
@@ -128,6 +129,8 @@ Sound open_sound(const File& file, SF_INFO& info) {
     check_wav_is_whole(file);
   } else if (ogg) {
     check_ogg_is_whole(file);
+  } else {
+    check_is_whole(file);
   }
   // Its own, which it closes: what libsndfile cannot open it closes whatever it is told, and the
   // number may be another thread's file by the time that ours is closed.

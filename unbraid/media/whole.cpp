@@ -112,6 +112,31 @@ void check_gif(const File& file) {
   }
 }
 
+/// The number in the four bytes of `bytes` from `offset` on, the highest first.
+int64_t big_endian(const std::string& bytes, size_t offset) {
+  int64_t value = 0;
+  for (size_t i = 0; i < 4; ++i) {
+    value = value << 8 | static_cast<unsigned char>(bytes[offset + i]);
+  }
+  return value;
+}
+
+// Sun's: where the samples begin and how many bytes they take, which a stream does not know.
+void check_au(const File& file, const std::string& start) {
+  constexpr int64_t kUnknown = 0xffffffff;
+  if (big_endian(start, 8) != kUnknown) {
+    expect_bytes(file, big_endian(start, 4) + big_endian(start, 8));
+  }
+}
+
+// Sony's Wave64: the size of all follows the first identifier.
+void check_w64(const File& file) {
+  const std::string start = file.read(0, 24);
+  if (start.size() == 24 && little_endian(start, 20) == 0) {
+    expect_bytes(file, little_endian(start, 16));
+  }
+}
+
 }  // namespace
 
 void check_is_whole(const File& file) {
@@ -127,6 +152,12 @@ void check_is_whole(const File& file) {
     check_asf(file);
   } else if (start.starts_with("GIF8")) {
     check_gif(file);
+  } else if (start.starts_with("FORM") && (start.ends_with("AIFF") || start.ends_with("AIFC"))) {
+    expect_bytes(file, 8 + big_endian(start, 4));
+  } else if (start.starts_with(".snd")) {
+    check_au(file, start);
+  } else if (start.starts_with("riff\x2e\x91\xcf\x11")) {
+    check_w64(file);
   }
 }
 

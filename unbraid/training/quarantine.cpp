@@ -19,6 +19,12 @@ Quarantine::Quarantine(RunDirectory& directory, double max_share)
   }
 }
 
+void Quarantine::forget(const std::string& split) {
+  if (reasons_.erase(split) > 0) {
+    write();
+  }
+}
+
 void Quarantine::add(const std::string& split, const std::vector<SkippedSample>& samples,
                      size_t size) {
   auto& reasons = reasons_[split];
@@ -26,22 +32,25 @@ void Quarantine::add(const std::string& split, const std::vector<SkippedSample>&
   for (const SkippedSample& sample : samples) {
     reasons.emplace(sample.id, sample.reason);
   }
-  if (reasons.size() == before) {
-    return;
+  if (reasons.size() > before) {
+    write();
   }
-  std::string text = "id,split,reason\n";
-  for (const auto& [name, entries] : reasons_) {
-    for (const auto& [id, reason] : entries) {
-      text += fmt::format("{},{},{}\n", csv_field(id), name, csv_field(reason));
-    }
-  }
-  directory_.write_quarantine(text);
   if (static_cast<double>(reasons.size()) > max_share_ * static_cast<double>(size)) {
     throw DataError(fmt::format(
         "{} of the {} samples of {} cannot be read, more than data.max_skipped ({}) allows; the "
         "first: {}",
         reasons.size(), size, split, max_share_, reasons.begin()->second));
   }
+}
+
+void Quarantine::write() const {
+  std::string lines;
+  for (const auto& [name, entries] : reasons_) {
+    for (const auto& [id, reason] : entries) {
+      lines += fmt::format("{},{},{}\n", csv_field(id), name, csv_field(reason));
+    }
+  }
+  directory_.write_quarantine(lines.empty() ? "" : "id,split,reason\n" + lines);
 }
 
 std::map<std::string, size_t> Quarantine::counts() const {

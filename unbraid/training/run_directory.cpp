@@ -272,6 +272,11 @@ std::string RunDirectory::quarantine() const {
 }
 
 void RunDirectory::write_quarantine(const std::string& content) {
+  if (content.empty()) {
+    std::error_code missing;
+    fs::remove(path_ / "quarantine.csv", missing);
+    return;
+  }
   write_file_durably(path_ / "quarantine.csv", content);
 }
 

@@ -82,6 +82,7 @@ class RunDirectory {
   void write_summary(const nlohmann::json& summary);
   /// The content of quarantine.csv, empty when there is none.
   [[nodiscard]] std::string quarantine() const;
+  /// Without content there is no file.
   void write_quarantine(const std::string& content);
   /// Keeps, as inputs.json, the shape that the samples of each modality have.
   void write_input_shapes(const std::map<std::string, std::vector<int64_t>>& shapes);

@@ -54,6 +54,7 @@ class Training {
   TrainingResult run(bool resume) {
     const auto start = Clock::now();
     reset_peak_memory();
+    quarantine_.forget("test");
     for (const auto& [name, split] : splits()) {
       quarantine_.add(name, split->dropped(), samples_of(*split));
     }
