@@ -29,7 +29,7 @@ using LanesOf = typename VectorOf<kCount>::Type;
 using Lanes = LanesOf<kLanes>;
 
 /// Of a function for machines with Simd::kAvx512.
-#define UNBRAID_AVX512 gnu::target("avx512f,avx512bw,avx512dq,avx512vl,fma,prefer-vector-width=512")
+#define UNBRAID_AVX512 gnu::target("avx512f,avx512bw,avx512dq,avx512vl,fma")
 
 // Not returned, which without AVX would be another calling convention.
 template <typename AnyLanes>

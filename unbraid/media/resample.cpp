@@ -156,8 +156,8 @@ std::shared_ptr<const Response> response_of(const Ratio& ratio) {
 
 // In a register: what is read across lines of the cache would be read for each of its products.
 [[gnu::always_inline]] inline void keep(const Lanes& /*lanes*/) {}
-[[gnu::always_inline]] inline void keep(LanesOf<kWideLanes>& lanes) {
-#ifdef __x86_64__
+[[gnu::always_inline]] inline void keep([[maybe_unused]] LanesOf<kWideLanes>& lanes) {
+#if defined(__x86_64__) && !defined(__clang__)
   asm("" : "+v"(lanes));
 #endif
 }
