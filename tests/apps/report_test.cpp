@@ -78,6 +78,21 @@ TEST_F(ReportCommand, NamesWhatAComparisonLacks) {
   EXPECT_EQ(data()["missing"], json({{{"label", "dgl"}, {"seed", 1}, {"reason", "not finished"}}}));
 }
 
+TEST_F(ReportCommand, RunsOfAVersionWithFewerKeysAreOfTheSameMethod) {
+  for (int seed = 0; seed < 2; ++seed) {
+    ASSERT_EQ(train(fmt::format("--set seed={0}", seed), fmt::format("run{0}", seed)).code, 0);
+  }
+  const std::filesystem::path recipe = folder_ / "run1/recipe.toml";
+  std::string text = read_text(recipe);
+  const size_t key = text.find("nesterov = ");
+  ASSERT_NE(key, std::string::npos) << text;
+  text.erase(key, text.find('\n', key) + 1 - key);
+  write_text(recipe, text);
+  ASSERT_EQ(report(run("run0") + " " + run("run1")).code, 0);
+  ASSERT_EQ(data()["methods"].size(), 1);
+  EXPECT_EQ(data()["methods"][0]["label"], "dgl");
+}
+
 TEST_F(ReportCommand, BadInputIsOneLine) {
   ASSERT_EQ(train("").code, 0);
   expect_error(report(run("nothing")), 5, "expected the folder of a run");

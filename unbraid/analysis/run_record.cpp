@@ -8,6 +8,7 @@
 #include "unbraid/core/durable_file.h"
 #include "unbraid/core/error.h"
 #include "unbraid/training/json_file.h"
+#include "unbraid/training/recipe.h"
 #include "unbraid/training/recipe_keys.h"
 #include "unbraid/training/toml.h"
 
@@ -152,6 +153,17 @@ std::string label_of(const Value& recipe) {
   return method == "unimodal" ? text_at(recipe, "method", "modality") + " alone" : method;
 }
 
+/// With the defaults of keys that the run's version did not have yet. As it is where files that it
+/// names are gone.
+std::string resolved_again(const std::string& recipe, const std::string& name,
+                           const Value& parsed) {
+  try {
+    return parse_recipe(recipe, name).resolved;
+  } catch (const Error&) {
+    return write_toml(parsed);
+  }
+}
+
 }  // namespace
 
 std::vector<ProbeLine> read_probe_lines(const fs::path& path) {
@@ -190,7 +202,7 @@ RunRecord read_run(const fs::path& folder) {
   run.probes = read_probes(folder / "probes.jsonl");
   run.recipe = read_whole_file(folder / "recipe.toml", kMaxTextBytes);
   const Value recipe = parse_toml(run.recipe, (folder / "recipe.toml").string());
-  run.settings = keys_of(write_toml(recipe));
+  run.settings = keys_of(resolved_again(run.recipe, (folder / "recipe.toml").string(), recipe));
   run.classes = class_names(recipe);
   if (text_at(recipe, "method", "type") == "unimodal") {
     run.trained_alone = text_at(recipe, "method", "modality");
