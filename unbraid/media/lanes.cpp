@@ -21,13 +21,13 @@ Simd best_of_machine() {
 }  // namespace
 
 Simd simd() {
-  static const Simd chosen = [] {
+  static const Simd kChosen = [] {
     const char* const given = std::getenv("UNBRAID_SIMD");
     const std::string_view wish = given == nullptr ? "" : given;
     const Simd most = wish == "none" ? Simd::kNone : wish == "avx2" ? Simd::kAvx2 : Simd::kAvx512;
     return std::min(most, best_of_machine());
   }();
-  return chosen;
+  return kChosen;
 }
 
 }  // namespace unbraid

@@ -274,8 +274,8 @@ torch::Tensor resample(const std::vector<float>& samples, double from, double to
   torch::Tensor result;
   if (ratio) {
     // As libsoxr rounds it.
-    const auto count =
-        static_cast<int64_t>(static_cast<double>(samples.size()) / (from / to) + 0.5);
+    const double places = static_cast<double>(samples.size()) / (from / to);
+    const auto count = static_cast<int64_t>(places + 0.5);  // NOLINT(bugprone-incorrect-roundings)
     result = filtered(*response_of(*ratio), samples, count);
   } else {
     result = torch::empty({static_cast<int64_t>(std::ceil(exact)) + 1});

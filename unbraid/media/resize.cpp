@@ -35,7 +35,9 @@ Filter triangles(int64_t inputs, int64_t outputs) {
   const double reach = std::max(step, 1.0);
   const auto centre = [&](int64_t output) { return (static_cast<double>(output) + 0.5) * step; };
   // Not std::lround, which is a call; what is below 0 becomes 0 either way.
-  const auto rounded = [](double place) { return static_cast<int64_t>(place + 0.5); };
+  const auto rounded = [](double place) {
+    return static_cast<int64_t>(place + 0.5);  // NOLINT(bugprone-incorrect-roundings)
+  };
   const auto end = [&](int64_t output) {
     return std::min(inputs, rounded(centre(output) + reach));
   };
