@@ -502,6 +502,16 @@ TEST_F(CommandLine, WhatMayBeSkippedHoldsForARunThatIsResumed) {
   EXPECT_EQ(mended.code, 0) << mended.output;
   EXPECT_EQ(summary()["quarantined"], json::object());
   EXPECT_FALSE(std::filesystem::exists(folder_ / "run/quarantine.csv"));
+  // What is known of train from the first attempt counts in the next.
+  write_text(folder_ / "damaged.npy", "\x93NUMPY nonsense");
+  write_text(folder_ / "manifest.csv",
+             "id,split,label,left,right\na,train,0,good.npy,1\nb,train,1,damaged.npy,2\n"
+             "c,val,0,good.npy,1\n");
+  const std::string other =
+      "--set data.batch_size=2 --set train.epochs=1 --set data.on_error=skip "
+      "--set data.max_skipped=0.2 --resume";
+  EXPECT_EQ(train(other, "other").code, 4);
+  EXPECT_EQ(train(other, "other").code, 4);
 }
 
 TEST_F(CommandLine, ATestThatFailsLeavesTheRunSummedUp) {
