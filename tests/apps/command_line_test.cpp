@@ -197,7 +197,7 @@ TEST_F(CommandLine, SixModalitiesLearnInEveryFusion) {
 }
 
 TEST_F(CommandLine, AFusionThatDoesNotTakeTheFeaturesIsAnErrorOfTheRecipe) {
-  std::vector<float> values(60 * 8 * 4, 1.0F);
+  std::vector<float> values(size_t{60} * 8 * 4, 1.0F);
   write_npy(folder_ / "table.npy", {60, 8, 4}, values);
   const std::string encoder =
       "--set modalities.{}.encoder='{{ type = \"cnn1d\", in_features = 4, tokens = true }}' ";
