@@ -214,10 +214,7 @@ class Comparing {
       for (int seed = 0; seed < arguments_.seeds; ++seed) {
         for (const Contender* contender : stage) {
           enqueue(queue, *contender, fmt::format("seed {}", seed),
-                  folder_of(contender->folder, seed),
-                  overrides_of(*contender, seed,
-                               [&](const std::string& alone) { return folder_of(alone, seed); }),
-                  {});
+                  folder_of(contender->folder, seed), overrides_of_run(*contender, seed), {});
         }
       }
       const auto more = work(queue, stage.size() * static_cast<size_t>(arguments_.seeds));
@@ -298,12 +295,17 @@ class Comparing {
     return overrides;
   }
 
+  [[nodiscard]] std::vector<std::string> overrides_of_run(const Contender& contender,
+                                                          int seed) const {
+    return overrides_of(contender, seed,
+                        [&](const std::string& alone) { return folder_of(alone, seed); });
+  }
+
   /// Before anything runs, every recipe is read, so that a wrong name costs nobody a night.
   void check_recipes() const {
     for (const Contender& contender : contenders_) {
       for (const auto& candidate : candidates_of(tuned_)) {
-        auto overrides = overrides_of(
-            contender, 0, [&](const std::string& alone) { return folder_of(alone, 0); });
+        auto overrides = overrides_of_run(contender, 0);
         overrides.insert(overrides.end(), candidate.begin(), candidate.end());
         try {
           read_recipe(arguments_.recipe, overrides);
@@ -436,9 +438,7 @@ class Comparing {
       for (const Contender& contender : contenders_) {
         const fs::path folder = folder_of(contender.folder, seed);
         if (RunDirectory::holds_run(folder)) {
-          expect_settings_of(folder, overrides_of(contender, seed, [&](const std::string& alone) {
-                               return folder_of(alone, seed);
-                             }));
+          expect_settings_of(folder, overrides_of_run(contender, seed));
         }
       }
     }

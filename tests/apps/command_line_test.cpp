@@ -538,6 +538,11 @@ TEST_F(CommandLine, ATestThatFailsLeavesTheRunSummedUp) {
   EXPECT_FALSE(with.contains("no_test"));
   EXPECT_TRUE(with["accuracy"].is_number());
   EXPECT_EQ(with["step_seconds_median"], without["step_seconds_median"]);
+  // Of a run that was tested the summary stays, but a test that fails now is an error.
+  write_text(folder_ / "damaged.npy", "\x93NUMPY nonsense");
+  EXPECT_EQ(unbraid_program("train " + (folder_ / "run/recipe.toml").string() + " --resume").code,
+            4);
+  EXPECT_EQ(summary(), with);
 }
 
 TEST_F(CommandLine, BadCheckpointsAndStorageAreFive) {

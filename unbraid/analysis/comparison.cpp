@@ -31,15 +31,6 @@ double training_seconds(const std::filesystem::path& metrics) {
   return seconds;
 }
 
-/// One that is a share has to be from 0 to 1.
-double score_at(const JsonFields& fields, const std::string& key, const std::string& metric) {
-  const double score = fields.number(key);
-  if (is_share(metric) && (score < 0 || score > 1)) {
-    throw fields.error(key, "a share from 0 to 1");
-  }
-  return score;
-}
-
 using Seeds = std::map<int64_t, double>;
 
 std::vector<double> values_of(const Seeds& seeds) {

@@ -72,12 +72,12 @@ json confusion_of(const RunGroup& group, size_t& cells_left) {
   json sum;
   size_t cells = 0;
   for (const RunRecord* run : group.runs) {
-    const json matrices = run->summary.value("confusion", json::object());
+    const std::string place = (run->folder / "summary.json").string();
+    const json& matrices = JsonFields(run->summary, place).object("confusion");
     if (matrices.contains("fused") && group.trained_alone.empty()) {
       add_matrix(sum["fused"], matrices.at("fused"));
     }
-    const json alone = matrices.value("alone", json::object());
-    for (const auto& [modality, matrix] : alone.items()) {
+    for (const auto& [modality, matrix] : JsonFields(matrices, place).object("alone").items()) {
       add_matrix(sum["alone"][modality], matrix);
       cells += matrix.size() * matrix.size();
     }

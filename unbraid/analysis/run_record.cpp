@@ -23,20 +23,13 @@ constexpr uint64_t kMaxTextBytes = uint64_t{1} << 30;
 /// A quantity of the fused output and what its "…_alone" has by modality.
 void add_scores(PartValues& values, const std::string& name, int64_t epoch,
                 const JsonFields& line) {
-  const auto score = [&](const JsonFields& fields, const std::string& key) {
-    const double value = fields.number(key);
-    if (is_share(name) && (value < 0 || value > 1)) {
-      throw fields.error(key, "a share from 0 to 1");
-    }
-    return value;
-  };
   if (line.has(name)) {
-    values[""][epoch] = score(line, name);
+    values[""][epoch] = score_at(line, name, name);
   }
   const std::string key = name + "_alone";
   const JsonFields alone = line.inside(key);
   for (const auto& [modality, value] : line.object(key).items()) {
-    values[modality][epoch] = score(alone, modality);
+    values[modality][epoch] = score_at(alone, modality, name);
   }
 }
 

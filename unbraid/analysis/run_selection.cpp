@@ -7,7 +7,7 @@
 
 #include "unbraid/analysis/run_record.h"
 #include "unbraid/core/error.h"
-#include "unbraid/training/json_file.h"
+#include "unbraid/training/run_directory.h"
 
 namespace unbraid {
 namespace {
@@ -72,18 +72,6 @@ int rank_of(const RunRecord& run) {
   return !run.trained_alone.empty() ? 0 : run.result.label.starts_with("joint") ? 1 : 2;
 }
 
-/// A summary that is damaged counts: reading it says so.
-bool is_tested(const fs::path& run) {
-  if (!fs::exists(run / "summary.json")) {
-    return false;
-  }
-  try {
-    return !read_json_object(run / "summary.json").contains("no_test");
-  } catch (const StorageError&) {
-    return true;
-  }
-}
-
 /// So that a folder given twice, itself or within another, is one: named before all are read.
 void expect_each_once(const std::vector<fs::path>& folders) {
   std::set<fs::path> seen;
@@ -116,7 +104,7 @@ RunSelection select_runs(const std::vector<fs::path>& folders) {
     std::sort(inside.begin(), inside.end());
     const size_t before = finished.size();
     for (const fs::path& run : inside) {
-      if (is_tested(run)) {
+      if (RunDirectory::open(run).is_finished()) {
         finished.push_back(run);
       } else {
         selection.missing.push_back(read_unfinished(run));

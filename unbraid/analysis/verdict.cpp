@@ -273,6 +273,14 @@ bool is_share(const std::string& metric) {
          metric == "miou";
 }
 
+double score_at(const JsonFields& fields, const std::string& key, const std::string& metric) {
+  const double score = fields.number(key);
+  if (is_share(metric) && (score < 0 || score > 1)) {
+    throw fields.error(key, "a share from 0 to 1");
+  }
+  return score;
+}
+
 std::vector<Statement> verdict(const Comparison& comparison) {
   return Verdict(comparison).statements();
 }

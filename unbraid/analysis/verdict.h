@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "unbraid/analysis/comparison.h"
+#include "unbraid/training/json_file.h"
 
 namespace unbraid {
 
@@ -28,5 +29,9 @@ std::vector<Statement> verdict(const Comparison& comparison);
 
 /// Whether a metric is a share, told in % and points: accuracy, F1, mAP, mIoU and the like.
 bool is_share(const std::string& metric);
+
+/// The value under `key`, of `metric`; one that is a share has to be from 0 to 1. Throws
+/// StorageError.
+double score_at(const JsonFields& fields, const std::string& key, const std::string& metric);
 
 }  // namespace unbraid

@@ -289,8 +289,11 @@ class Training {
     if (!continued) {
       summary["peak_rss_mb"] = peak_memory_mb();
       add_times(summary);
-    } else if (!summary.contains("no_test")) {
-      return result;  // was finished before, and knows how long its steps took
+    } else if (!summary.contains("no_test")) {  // was finished before: it stays as it is
+      if (failure != nullptr) {
+        std::rethrow_exception(failure);
+      }
+      return result;
     }
     summary["quarantined"] = quarantine_.counts();
     summary.erase("no_test");
