@@ -208,7 +208,7 @@ TEST_F(CommandLine, AFusionThatDoesNotTakeTheFeaturesIsAnErrorOfTheRecipe) {
 }
 
 TEST_F(CommandLine, UpperStagesOfResNetsTrainAsMmtm) {
-  std::vector<float> values(60 * 16 * 16);
+  std::vector<float> values(size_t{60} * 16 * 16);
   for (size_t i = 0; i < values.size(); ++i) {
     values[i] = static_cast<float>((i * 37 % 101) * 0.01 + static_cast<double>(i / 256 % 3));
   }
