@@ -115,8 +115,8 @@ TEST(Trial, IsSeenGoingBy) {
   const TrainingParts parts = parts_with(std::make_shared<Joint>());
   const RunState after_one{.epoch = 1, .step = 3, .method = {}};
   run_trial(parts, make_settings(), after_one, joint_trial(2, [] {}), &observer);
-  EXPECT_EQ(observer.seen, (std::vector<int64_t>{20110, 20210, 20310, 20410, 20510, 20610, 20710, 20810,
-                                                 20910, 21010}));
+  EXPECT_EQ(observer.seen, (std::vector<int64_t>{20110, 20210, 20310, 20410, 20510, 20610, 20710,
+                                                 20810, 20910, 21010}));
 }
 
 TEST(Trial, StartsWhereTheRunIs) {
