@@ -17,6 +17,7 @@
 #include "apps/unbraid/run_queue.h"
 #include "apps/unbraid/run_recipe.h"
 #include "unbraid/analysis/comparison.h"
+#include "unbraid/analysis/verdict.h"
 #include "unbraid/core/durable_file.h"
 #include "unbraid/core/process.h"
 #include "unbraid/methods/method.h"
@@ -189,8 +190,7 @@ class Comparing {
       }
     }
     const auto manifest = recipe.open_manifest(show_generation);  // generates an embedded data set
-    data_.data_hash = manifest->hash;
-    data_.files_hash = recipe.files_hash(*manifest);
+    data_ = recipe.data_hash(*manifest);
     manifest_ = manifest->path;
     if (std::none_of(manifest->rows.begin(), manifest->rows.end(),
                      [](const ManifestRow& row) { return row.split == Split::kTest; })) {
@@ -345,8 +345,8 @@ class Comparing {
                const std::vector<std::string>& more) const {
     if (RunDirectory::holds_run(folder)) {
       expect_settings_of(folder, overrides);
+      expect_data_of(folder);
       if (RunDirectory::open(folder).is_finished()) {
-        expect_data_of(folder);
         return;
       }
     }
@@ -360,11 +360,11 @@ class Comparing {
     queue.push_back(std::move(run));
   }
 
-  /// Where teachers are is of no matter to a run that is finished: the folder may have been moved.
   void expect_settings_of(const fs::path& run, const std::vector<std::string>& overrides) const {
+    // Where data and teachers are is of no matter to a run that is finished: both may have moved.
     const bool finished = RunDirectory::open(run).is_finished();
-    const std::string difference = difference_from_run(
-        read_sized_recipe(arguments_.recipe, overrides), run, finished ? "method.teachers." : "");
+    const std::string difference =
+        difference_from_run(read_sized_recipe(arguments_.recipe, overrides), run, finished);
     if (!difference.empty()) {
       throw RecipeError(
           fmt::format("{}: was compared with other settings ({}); a comparison continues with its "
@@ -375,7 +375,17 @@ class Comparing {
 
   /// Before others are trained for nothing.
   void expect_data_of(const fs::path& folder) const {
-    const std::string what = difference_of_data(read_result(folder, ""), data_);
+    const RunDirectory run = RunDirectory::open(folder);
+    DataHash data;
+    if (run.is_finished()) {
+      data = read_result(folder, "").data;
+    } else if (run.has("last")) {
+      data = run.state("last").data;
+      std::erase_if(data.files, [](const auto& part) {  // which it has not seen yet
+        return part.first.ends_with("/test");
+      });
+    }
+    const std::string what = data.manifest.empty() ? "" : difference_of_data(data, data_);
     if (!what.empty()) {
       throw DataError(
           fmt::format("{}: was trained on other data than {} is now, the {} differ; name another "
@@ -505,6 +515,7 @@ class Comparing {
     }
     const Comparison comparison = compare(results, alone);
     const std::string text = to_text(comparison);
+    const std::string same = of_methods_like_reference(comparison);
     write_file_durably(out_ / "comparison.txt", text);
     write_file_durably(out_ / "comparison.csv", to_csv(comparison));
     write_file_durably(out_ / "comparison.md", to_markdown(comparison));
@@ -520,7 +531,7 @@ class Comparing {
                 : fmt::format("{} of the runs left out samples that cannot be read (quarantine.csv "
                               "in their folders): what they are scored on may differ.\n",
                               comparison.skipping))
-        << "Tables and runs are in " << out_.string() << "\n";
+        << (same.empty() ? "" : same + "\n") << "Tables and runs are in " << out_.string() << "\n";
   }
 
   static void note_untested(QueueResult& outcome, const std::string& title,
@@ -554,7 +565,7 @@ class Comparing {
   std::vector<Contender> contenders_;
   std::map<std::string, std::vector<std::string>> chosen_;  // by contender's folder, once tuned
   std::vector<std::string> modalities_;
-  RunResult data_;        // hashes of the data as it is now
+  DataHash data_;         // as it is now
   std::string manifest_;  // its path
   int jobs_ = 1;
   int threads_ = 1;

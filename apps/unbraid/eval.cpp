@@ -61,6 +61,7 @@ void run(const EvalArguments& arguments) {
   expect_shapes_of_run(*data, directory, recipe);
   MultimodalModel model = recipe.build_model();
   const RunState state = directory.load("best", *model, nullptr);
+  warn_of_other_data(recipe, *manifest, state);
   if (arguments.subsets) {
     std::cout << fmt::format(
         "{}, epoch {}\n{}", arguments.split, state.epoch,

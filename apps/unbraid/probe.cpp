@@ -253,6 +253,7 @@ json probe_run(const Subject& subject, const ProbeArguments& arguments) {
   expect_shapes_of_run(*split, directory, recipe);
   MultimodalModel model = recipe.build_model();
   const RunState state = directory.load(subject.checkpoint, *model, nullptr);
+  warn_of_other_data(recipe, *manifest, state);
   json probe = {{"run", subject.run.string()},
                 {"checkpoint", subject.checkpoint},
                 {"epoch", state.epoch},

@@ -17,6 +17,7 @@ class Progress : public TrainingObserver {
   void on_batch(int64_t epoch, size_t batch, size_t batches, double loss) override;
   void on_trial(int64_t epoch, int64_t batch, int64_t batches) override;
   void on_epoch(const EpochRecord& record) override;
+  void on_warning(const std::string& text) override { line("warning: " + text); }
 
   /// A line beside the bar.
   void line(const std::string& text);

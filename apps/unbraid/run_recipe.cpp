@@ -1,6 +1,7 @@
 #include "apps/unbraid/run_recipe.h"
 
 #include <algorithm>
+#include <iostream>
 #include <utility>
 
 #include <fmt/format.h>
@@ -69,11 +70,10 @@ void expect_readable(const Recipe& recipe, const ManifestDataSet& data, Split sp
 }
 
 /// The keys of a resolved recipe that decide what a run becomes.
-RecipeKeys deciding_keys_of(const std::string& resolved, const std::string& passed_over) {
+RecipeKeys deciding_keys_of(const std::string& resolved, bool moved) {
   RecipeKeys keys = keys_of(resolved);
   std::erase_if(keys, [&](const auto& entry) {
-    return only_reads_data(entry.first) ||
-           (!passed_over.empty() && entry.first.starts_with(passed_over));
+    return only_reads_data(entry.first) || (moved && only_says_where(entry.first));
   });
   return keys;
 }
@@ -132,8 +132,7 @@ OpenedParts open_parts(const Recipe& recipe, const std::shared_ptr<TensorCache>&
                                .train = train,
                                .val = val,
                                .test = test,
-                               .data_hash = manifest->hash,
-                               .files_hash = recipe.files_hash(*manifest)},
+                               .data_hash = recipe.data_hash(*manifest)},
                      .shapes = {},
                      .notes = {}};
   std::vector<InputShape> shapes;
@@ -178,6 +177,16 @@ void expect_shapes_of_run(ManifestDataSet& data, const RunDirectory& directory,
   data.expect_shapes(std::move(shapes));
 }
 
+void warn_of_other_data(const Recipe& recipe, const Manifest& manifest, const RunState& state) {
+  const std::string what =
+      state.data.manifest.empty() ? "" : difference_of_data(recipe.data_hash(manifest), state.data);
+  if (!what.empty()) {
+    std::cerr << fmt::format("warning: {}: the data has changed since the run: the {} differ",
+                             manifest.path, what)
+              << std::endl;
+  }
+}
+
 std::filesystem::path default_folder(const std::string& path, const Recipe& recipe) {
   return std::filesystem::path("runs") / fmt::format("{}-{}-seed{}",
                                                      std::filesystem::path(path).stem().string(),
@@ -185,12 +194,11 @@ std::filesystem::path default_folder(const std::string& path, const Recipe& reci
 }
 
 std::string difference_from_run(const Recipe& recipe, const std::filesystem::path& folder,
-                                const std::string& passed_over) {
-  // Read again, as the run may be of a version that had fewer keys.
+                                bool moved) {
   const std::string started =
-      parse_recipe(RunDirectory::open(folder).recipe(), (folder / "recipe.toml").string()).resolved;
-  const RecipeKeys keys = deciding_keys_of(recipe.resolved, passed_over);
-  const RecipeKeys before = deciding_keys_of(started, passed_over);
+      resolve_again(RunDirectory::open(folder).recipe(), (folder / "recipe.toml").string());
+  const RecipeKeys keys = deciding_keys_of(recipe.resolved, moved);
+  const RecipeKeys before = deciding_keys_of(started, moved);
   return keys == before ? "" : first_difference(keys, before);
 }
 

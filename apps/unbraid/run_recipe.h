@@ -31,17 +31,21 @@ OpenedParts open_parts(const Recipe& recipe, const std::shared_ptr<TensorCache>&
 /// The folder of a run that was given none: runs/<name of the recipe's file>-<method>-seed<seed>.
 std::filesystem::path default_folder(const std::string& path, const Recipe& recipe);
 
-/// Throws RecipeError unless the run in `folder` was started with this recipe.
 /// The first difference of what decides a result between the recipe and the one that the run in
-/// `folder` was started with; empty without one. Keys that start with `passed_over` do not count.
+/// `folder` was started with; empty without one. `moved`: where data and teachers are does not
+/// count.
 std::string difference_from_run(const Recipe& recipe, const std::filesystem::path& folder,
-                                const std::string& passed_over = "");
+                                bool moved = false);
+/// Throws RecipeError unless the run in `folder` was started with this recipe.
 void expect_started_with(const Recipe& recipe, const std::filesystem::path& folder);
 
 /// From now on samples of `data` have to be of the shapes that the run was trained on, as far as it
 /// says what they were.
 void expect_shapes_of_run(ManifestDataSet& data, const RunDirectory& directory,
                           const Recipe& recipe);
+
+/// Says on standard error where the data is not what the checkpoint of the run was trained on.
+void warn_of_other_data(const Recipe& recipe, const Manifest& manifest, const RunState& state);
 
 /// What a run had from its cache, for a person; empty without one.
 std::string format_cache(const Recipe& recipe, const std::shared_ptr<TensorCache>& cache);

@@ -15,7 +15,7 @@ using testing::write_text;
 
 RunResult fused(const std::string& label, int64_t seed, double accuracy, double audio,
                 double visual) {
-  RunResult result{label, seed, "accuracy", false, 0.5, {}, {}, 10, 100, "data", {}};
+  RunResult result{label, seed, "accuracy", false, 0.5, {}, {}, 10, 100, {"data", {}}};
   result.fused = {{"accuracy", accuracy}, {"macro_f1", accuracy / 2}};
   result.alone = {{"audio", {{"accuracy", audio}, {"macro_f1", 0.1}}},
                   {"visual", {{"accuracy", visual}, {"macro_f1", 0.1}}}};
@@ -23,7 +23,7 @@ RunResult fused(const std::string& label, int64_t seed, double accuracy, double 
 }
 
 RunResult alone(int64_t seed, double audio) {
-  RunResult result{"audio alone", seed, "accuracy", false, 0.5, {}, {}, 4, 50, "data", {}};
+  RunResult result{"audio alone", seed, "accuracy", false, 0.5, {}, {}, 4, 50, {"data", {}}};
   result.fused = {{"accuracy", audio}, {"macro_f1", 0.1}};
   result.alone = {{"audio", {{"accuracy", audio}, {"macro_f1", 0.1}}}};
   return result;
@@ -87,7 +87,7 @@ TEST(Comparison, SmallerErrorsWin) {
 
 TEST(Comparison, RefusesOtherData) {
   auto runs = results();
-  runs[4].data_hash = "other";
+  runs[4].data.manifest = "other";
   try {
     compare(runs, kAlone);
     ADD_FAILURE() << "nothing was thrown";
@@ -97,22 +97,39 @@ TEST(Comparison, RefusesOtherData) {
   }
   // Runs of one modality alone know its files, those of older versions know of none.
   runs = results();
-  runs[0].files_hash = {{"audio", "1"}};
-  runs[1].files_hash = {{"audio", "1"}, {"visual", "2"}};
+  runs[0].data.files = {{"audio", "1"}};
+  runs[1].data.files = {{"audio", "1"}, {"visual", "2"}};
   EXPECT_NO_THROW(compare(runs, kAlone));
-  EXPECT_EQ(difference_of_data(runs[0], runs[1]), "");
-  runs[1].files_hash["audio"] = "3";
-  EXPECT_EQ(difference_of_data(runs[0], runs[1]), "files of audio (hash 1, not 3)");
+  EXPECT_EQ(difference_of_data(runs[0].data, runs[1].data), "");
+  runs[1].data.files["audio"] = "3";
+  EXPECT_EQ(difference_of_data(runs[0].data, runs[1].data), "files of audio (hash 1, not 3)");
   EXPECT_THROW(compare(runs, kAlone), DataError);
   // Of those that the first run does not know, too.
   runs = results();
-  runs[0].files_hash = {{"audio", "1"}};
-  runs[1].files_hash = {{"visual", "2"}};
-  runs[2].files_hash = {{"visual", "3"}};
+  runs[0].data.files = {{"audio", "1"}};
+  runs[1].data.files = {{"visual", "2"}};
+  runs[2].data.files = {{"visual", "3"}};
   EXPECT_THROW(compare(runs, kAlone), DataError);
   runs = results();
   runs[2].metric = "mae";
   EXPECT_THROW(compare(runs, kAlone), DataError);
+}
+
+TEST(Comparison, KnowsMethodsThatDidNothingOfTheirOwn) {
+  auto runs = results();
+  EXPECT_TRUE(compare(runs, kAlone).like_reference.empty());
+  for (const int64_t seed : {0, 1}) {
+    for (const char* label : {"joint", "relearning"}) {
+      runs.push_back(fused(label, seed + 10, 0.7, 0.5, 0.4));
+      runs.back().fused["loss"] = 0.1 * static_cast<double>(seed + 1);
+    }
+  }
+  EXPECT_EQ(compare(runs, kAlone).like_reference, (std::vector<std::string>{"relearning"}));
+  runs.back().fused["loss"] += 1e-15;
+  EXPECT_TRUE(compare(runs, kAlone).like_reference.empty());
+  runs.back().fused = runs[runs.size() - 2].fused;
+  runs.back().alone["audio"]["macro_f1"] = 0.2;
+  EXPECT_TRUE(compare(runs, kAlone).like_reference.empty());
 }
 
 TEST(Comparison, WithoutItsReferenceThereAreNoDifferences) {
@@ -170,8 +187,8 @@ TEST(Comparison, ReadsTheSummaryOfARun) {
   EXPECT_EQ(result.alone.at("audio").at("loss"), 2);
   EXPECT_EQ(result.seconds, 4);
   EXPECT_EQ(result.peak_rss_mb, 81.5);
-  EXPECT_EQ(result.data_hash, "abc");
-  EXPECT_TRUE(result.files_hash.empty());
+  EXPECT_EQ(result.data.manifest, "abc");
+  EXPECT_TRUE(result.data.files.empty());
   write_text(folder / "summary.json", "{\"seed\":3}");
   EXPECT_THROW(read_result(folder.path(), "dgl"), StorageError);
   write_text(folder / "summary.json", "{");
@@ -213,7 +230,7 @@ TEST(Comparison, DamagedValuesAreErrorsThatNameThem) {
   EXPECT_EQ(error_after("\"1\"", "1"),
             "summary.json: files_hash: expected a text as audio, found 1");
   EXPECT_EQ(error_after("0.5", "0.5", R"({"split":"train","seconds":"soon"})"),
-            "metrics.jsonl:1: expected a number as seconds, found \"soon\"");
+            "metrics.jsonl:1: expected a number from 0 on as seconds, found \"soon\"");
   EXPECT_EQ(error_after("0.5", "0.5", R"({"seconds":1})"),
             "metrics.jsonl:1: expected a text as split, found nothing");
 }

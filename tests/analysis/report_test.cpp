@@ -168,7 +168,8 @@ TEST_F(Report, ThinsLongCurvesToTheirLastEpoch) {
   write_run("joint-seed0", "type = \"joint\"", 0, 0.7, 0.6);
   std::string lines;
   for (int epoch = 1; epoch <= 1003; ++epoch) {
-    lines += fmt::format("{{\"epoch\":{},\"split\":\"val\",\"accuracy\":0.123456789}}\n", epoch);
+    lines += fmt::format("{{\"epoch\":{},\"split\":\"val\",\"accuracy\":0.123456789,\"loss\":1}}\n",
+                         epoch);
   }
   write_text(folder_ / "joint-seed0" / "metrics.jsonl", lines);
   const json curves = data()["curves"];
@@ -259,6 +260,10 @@ TEST_F(Report, DamagedValuesAreErrorsThatNameThem) {
     EXPECT_NE(error.find("dgl-seed0/summary.json: " + says), std::string::npos) << error;
   };
   expect({{"best_epoch", "two"}}, "expected a whole number from 0 on as best_epoch, found \"two\"");
+  expect({{"best_epoch", 3}},
+         "expected an epoch of which metrics.jsonl has the loss on val as best_epoch, found 3");
+  expect({{"peak_rss_mb", -1}}, "expected a number from 0 on as peak_rss_mb, found -1");
+  expect({{"step_seconds_median", -1}}, "expected a number from 0 on as step_seconds_median");
   expect({{"machine", 5}}, "expected an object as machine, found 5");
   expect({{"confusion", {{"fused", {{3, 1}, {0}}}}}},
          "confusion: expected a confusion matrix of counts, 2 x 2, as fused, found [[3,1],[0]]");
@@ -272,6 +277,17 @@ TEST_F(Report, DamagedValuesAreErrorsThatNameThem) {
   EXPECT_NE(error_of([&] {
               static_cast<void>(data());
             }).find("metrics.jsonl:2: expected a number as accuracy, found \"high\""),
+            std::string::npos);
+  const std::string line = R"({"split":"train","seconds":1,"epoch":1})";
+  write_text(run / "metrics.jsonl", line + "\n" + line + "\n");
+  EXPECT_NE(error_of([&] {
+              static_cast<void>(data());
+            }).find("metrics.jsonl:2: expected a line for each epoch and split, found a second"),
+            std::string::npos);
+  write_text(run / "metrics.jsonl", R"({"split":"train","seconds":-1,"epoch":1})");
+  EXPECT_NE(error_of([&] {
+              static_cast<void>(data());
+            }).find("metrics.jsonl:1: expected a number from 0 on as seconds, found -1"),
             std::string::npos);
 }
 

@@ -110,6 +110,20 @@ TEST(Verdict, NamesWhatHasTooFewSeeds) {
                                       "that joint has too."}));
 }
 
+TEST(Verdict, NamesWhatDidNothingOfItsOwnOnce) {
+  Comparison made = comparison();
+  made.rows.push_back(made.rows[3]);
+  made.rows.back().label = "relearning";
+  made.rows.back().difference = {0, 0, 5};
+  made.rows.back().alone_difference.clear();
+  made.like_reference = {"relearning"};
+  const auto statements = verdict(made);
+  ASSERT_EQ(statements.size(), 4);
+  EXPECT_EQ(statements[3], (Statement{Kind::kSilence,
+                                      "relearning has the scores and losses of joint to the last "
+                                      "digit: in these epochs it did nothing of its own."}));
+}
+
 TEST(Verdict, RoundsBothSidesOfAnInterval) {
   Comparison made = comparison();
   made.metric = "mae";

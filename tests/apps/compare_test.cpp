@@ -97,6 +97,45 @@ TEST_F(Compare, ContinuesInAFolderThatWasMoved) {
   EXPECT_EQ(umt("again").code, 0);
 }
 
+TEST_F(Compare, ContinuesWhereItsDataWasMoved) {
+  ASSERT_EQ(compare("--methods joint --seeds 1").code, 0);
+  std::filesystem::create_directories(folder_ / "moved");
+  for (const char* name : {"recipe.toml", "manifest.csv", "table.npy"}) {
+    std::filesystem::rename(folder_ / name, folder_ / "moved" / name);
+  }
+  const auto continued = [&] {
+    return unbraid_program(fmt::format("compare {} --out {} --methods joint --seeds 2",
+                                       (folder_ / "moved/recipe.toml").string(),
+                                       (folder_ / "out").string()));
+  };
+  const Outcome outcome = continued();
+  EXPECT_EQ(outcome.code, 0) << outcome.output;
+  EXPECT_NE(outcome.output.find("3 of 6 runs are finished already"), std::string::npos)
+      << outcome.output;
+  write_npy(folder_ / "moved/table.npy", {60, 4}, std::vector<float>(240, 0.5F));
+  EXPECT_EQ(continued().code, 4);
+}
+
+TEST_F(Compare, NamesMethodsThatDidNothingOfTheirOwn) {
+  const Outcome outcome = compare("--methods joint,dgl,relearning --seeds 2");
+  ASSERT_EQ(outcome.code, 0) << outcome.output;
+  EXPECT_NE(outcome.output.find("\nrelearning has the scores and losses of joint to the last "
+                                "digit: in these epochs it did nothing of its own.\n"),
+            std::string::npos)
+      << outcome.output;
+}
+
+TEST_F(Compare, RefusesToContinueRunsOnOtherData) {
+  ASSERT_EQ(compare("--methods joint --seeds 1").code, 0);
+  // As if it had been killed before it was summed up.
+  std::filesystem::remove(folder_ / "out/alone-left-seed0/summary.json");
+  EXPECT_EQ(compare("--methods joint --seeds 1").code, 0);
+  std::filesystem::remove(folder_ / "out/alone-left-seed0/summary.json");
+  write_npy(folder_ / "table.npy", {60, 4}, std::vector<float>(240, 0.5F));
+  expect_error(compare("--methods joint --seeds 1"), 4,
+               "alone-left-seed0: was trained on other data than");
+}
+
 TEST_F(Compare, RefusesRunsOnOtherData) {
   ASSERT_EQ(compare("--methods joint --seeds 1").code, 0);
   std::string manifest = read_text(folder_ / "manifest.csv");

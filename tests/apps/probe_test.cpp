@@ -180,6 +180,22 @@ TEST_F(ProbeCommand, NamesModalitiesInTheOrderOfTheRecipe) {
   EXPECT_LT(output.find("\nright "), output.find("\nleft ")) << output;
 }
 
+TEST_F(ProbeCommand, SaysThatTheDataHasChanged) {
+  ASSERT_EQ(train("--set train.epochs=1").code, 0);
+  const std::string run = (folder_ / "run").string();
+  const std::string says =
+      "warning: " + (folder_ / "manifest.csv").string() + ": the data has changed since the run";
+  for (const std::string command : {"probe ", "eval "}) {
+    EXPECT_EQ(unbraid_program(command + run).output.find("warning"), std::string::npos);
+  }
+  testing::write_npy(folder_ / "table.npy", {60, 4}, std::vector<float>(240, 0.5F));
+  for (const std::string command : {"probe ", "eval "}) {
+    const Outcome outcome = unbraid_program(command + run);
+    EXPECT_EQ(outcome.code, 0) << outcome.output;
+    EXPECT_NE(outcome.output.find(says), std::string::npos) << outcome.output;
+  }
+}
+
 TEST_F(ProbeCommand, RefusesDamagedProbes) {
   ASSERT_EQ(train("--set train.epochs=2 --set probe.gradients=true").code, 0);
   write_text(folder_ / "run/probes.jsonl", read_text(folder_ / "run/probes.jsonl") + "{\"epo\n");

@@ -5,6 +5,7 @@
 
 #include "media/reference.h"
 #include "unbraid/media/container.h"
+#include "unbraid/media/image.h"
 #include "unbraid/media/sound.h"
 
 namespace unbraid {
@@ -385,7 +386,7 @@ TEST_F(Video, TurnsFramesUprightAsFfmpegDoes) {
 }
 
 TEST_F(Video, RefusesPicturesOfEndlessScans) {
-  const std::string path = folder_.file("a.jpg");
+  const std::string path = folder_.file("a.mjpeg");
   run(fmt::format("ffmpeg -y -f lavfi -i testsrc=size=32x32 -frames:v 1 {}", path));
   EXPECT_EQ(decoder({}).decode(path).size(0), 1);
   std::string scans;
@@ -394,8 +395,24 @@ TEST_F(Video, RefusesPicturesOfEndlessScans) {
   }
   const std::string content = content_of(path);
   const std::string bomb =
-      folder_.write("b.jpg", content.substr(0, content.size() - 2) + scans + "\xff\xd9");
+      folder_.write("b.mjpeg", content.substr(0, content.size() - 2) + scans + "\xff\xd9");
   expect_data_error([&] { return decoder({}).decode(bomb); }, {bomb, "500 scans"});
+}
+
+TEST_F(Video, TakesASinglePictureAsItsOnlyFrame) {
+  const std::string path = folder_.file("a.jpg");
+  run(fmt::format("ffmpeg -y -f lavfi -i testsrc=size=64x32 -frames:v 1 {}", path));
+  const VideoDecoder video = decoder({});
+  EXPECT_TRUE(torch::equal(video.decode(path), read_image(path, 3).unsqueeze(0)));
+  const std::string content = content_of(path);
+  for (const char* name : {"cut.jpg", "cut.mp4"}) {
+    const std::string cut = folder_.write(name, content.substr(0, content.size() / 2));
+    expect_data_error([&] { return video.load(cut, {}); }, {cut});
+  }
+  // A film of them is one.
+  const std::string film = folder_.file("film.mjpeg");
+  run(fmt::format("ffmpeg -y -f lavfi -i testsrc=size=64x32:rate=10 -frames:v 5 {}", film));
+  EXPECT_EQ(decoder({{"fps", 0.0}}).decode(film).size(0), 5);
 }
 
 TEST_F(Video, FindsCutsInFilesWithSoundToo) {

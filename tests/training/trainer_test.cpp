@@ -306,6 +306,30 @@ class StopAt : public TrainingObserver {
   int signal_;
 };
 
+TEST(Train, SaysThatTheDataHasChangedWhereItContinues) {
+  class Warned : public TrainingObserver {
+   public:
+    void on_warning(const std::string& text) override { texts.push_back(text); }
+    std::vector<std::string> texts;
+  };
+  const TemporaryFolder folder;
+  TrainingSettings settings = make_settings();
+  RunDirectory directory = RunDirectory::create(folder / "run", "");
+  TrainingParts parts = make_parts();
+  parts.data_hash = {"m", {{"audio/train", "1"}}};
+  settings.epochs = 1;
+  Warned warned;
+  train(parts, settings, directory, false, &warned);
+  EXPECT_EQ(directory.state("last").data.files, parts.data_hash.files);
+  train(parts, settings, directory, true, &warned);
+  EXPECT_TRUE(warned.texts.empty());
+  parts.data_hash.files["audio/train"] = "2";
+  settings.epochs = 2;
+  train(parts, settings, directory, true, &warned);
+  EXPECT_EQ(warned.texts, (std::vector<std::string>{"the data has changed since epoch 1: the files "
+                                                    "of audio/train (hash 2, not 1) differ"}));
+}
+
 TEST(Train, AStoppedRunContinuesBitForBit) {
   struct Case {
     std::string optimizer;

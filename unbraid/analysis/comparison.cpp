@@ -25,7 +25,7 @@ double training_seconds(const std::filesystem::path& metrics) {
   for_each_json_line(metrics, [&](const json& line, const std::string& place) {
     const JsonFields fields(line, place);
     if (fields.text("split") == "train") {
-      seconds += fields.number("seconds");
+      seconds += fields.amount("seconds");
     }
   });
   return seconds;
@@ -57,6 +57,7 @@ Estimate paired(const Seeds& values, const Seeds& others) {
 /// The results of one label, by seed.
 struct Group {
   std::string label;
+  std::map<int64_t, const RunResult*> results;
   Seeds fused;
   Seeds second;
   std::map<std::string, Seeds> alone;
@@ -66,6 +67,7 @@ struct Group {
 
 /// `is_alone`: a modality was trained alone, and what is fused is that modality.
 void add(Group& group, const RunResult& result, bool is_alone) {
+  group.results[result.seed] = &result;
   const auto found = result.fused.find(result.metric);
   if (!is_alone && found != result.fused.end()) {
     group.fused[result.seed] = found->second;
@@ -82,10 +84,26 @@ void add(Group& group, const RunResult& result, bool is_alone) {
   group.memory.push_back(result.peak_rss_mb);
 }
 
+/// In all seeds that both have, of one or more.
+bool same_scores(const Group& group, const Group& other) {
+  size_t same = 0;
+  for (const auto& [seed, result] : group.results) {
+    if (const auto found = other.results.find(seed); found != other.results.end()) {
+      const RunResult& of_other = *found->second;
+      if (!result->fused.contains("loss") || result->fused != of_other.fused ||
+          result->alone != of_other.alone) {
+        return false;
+      }
+      ++same;
+    }
+  }
+  return same > 0;
+}
+
 /// `seen` has the files of the runs before: one of a modality alone knows its own.
-void expect_same_data(const RunResult& result, const RunResult& first, RunResult& seen) {
+void expect_same_data(const RunResult& result, const RunResult& first, DataHash& seen) {
   const std::string run = fmt::format("{}, seed {}", result.label, result.seed);
-  if (const std::string what = difference_of_data(result, seen); !what.empty()) {
+  if (const std::string what = difference_of_data(result.data, seen); !what.empty()) {
     throw DataError(
         fmt::format("{}: expected the data of the runs before, such as {}, seed {}; the {} "
                     "differ",
@@ -95,7 +113,7 @@ void expect_same_data(const RunResult& result, const RunResult& first, RunResult
     throw DataError(fmt::format("{}: expected a run chosen by {}, found one chosen by {}", run,
                                 first.metric, result.metric));
   }
-  seen.files_hash.insert(result.files_hash.begin(), result.files_hash.end());
+  seen.files.insert(result.data.files.begin(), result.data.files.end());
 }
 
 }  // namespace
@@ -110,15 +128,11 @@ RunResult read_result(const std::filesystem::path& folder, const std::string& la
   result.metric = fields.text("best_by");
   result.smaller_is_better = fields.text("best_is") == "smallest";
   result.best_val = score_at(fields, "best_val", result.metric);
-  result.peak_rss_mb = fields.number("peak_rss_mb");
-  result.data_hash = fields.text("data_hash");
+  result.peak_rss_mb = fields.amount("peak_rss_mb");
+  result.data = data_hash_of(fields);
   const JsonFields skipped = fields.inside("quarantined");
   for (const auto& [split, count] : fields.object("quarantined").items()) {
     result.skipped += skipped.count(split);
-  }
-  const JsonFields files = fields.inside("files_hash");
-  for (const auto& [modality, hash] : fields.object("files_hash").items()) {
-    result.files_hash[modality] = files.text(modality);
   }
   for (const auto& [key, value] : summary.items()) {
     constexpr std::string_view kAlone = "_alone";
@@ -136,20 +150,6 @@ RunResult read_result(const std::filesystem::path& folder, const std::string& la
   return result;
 }
 
-std::string difference_of_data(const RunResult& run, const RunResult& other) {
-  if (run.data_hash != other.data_hash) {
-    return fmt::format("manifests (hash {}, not {})", run.data_hash, other.data_hash);
-  }
-  for (const auto& [modality, hash] : run.files_hash) {
-    // A run of one modality alone knows its own files.
-    if (const auto found = other.files_hash.find(modality);
-        found != other.files_hash.end() && found->second != hash) {
-      return fmt::format("files of {} (hash {}, not {})", modality, hash, found->second);
-    }
-  }
-  return "";
-}
-
 Comparison compare(const std::vector<RunResult>& results,
                    const std::map<std::string, std::string>& trained_alone,
                    const std::string& reference) {
@@ -161,12 +161,12 @@ Comparison compare(const std::vector<RunResult>& results,
     return std::find_if(groups.begin(), groups.end(),
                         [&](const Group& group) { return group.label == label; });
   };
-  RunResult seen = results.empty() ? RunResult() : results.front();
+  DataHash seen = results.empty() ? DataHash() : results.front().data;
   for (const RunResult& result : results) {
     expect_same_data(result, results.front(), seen);
     comparison.skipping += result.skipped > 0 ? 1 : 0;
     if (group_of(result.label) == groups.end()) {
-      groups.push_back({result.label, {}, {}, {}, {}, {}});
+      groups.push_back({result.label, {}, {}, {}, {}, {}, {}});
     }
     const bool is_alone =
         std::any_of(trained_alone.begin(), trained_alone.end(),
@@ -199,6 +199,9 @@ Comparison compare(const std::vector<RunResult>& results,
     }
     if (referred != groups.end() && group.label != reference) {
       row.difference = paired(group.fused, referred->fused);
+      if (same_scores(group, *referred)) {
+        comparison.like_reference.push_back(group.label);
+      }
       for (const auto& [seed, value] : group.fused) {
         const auto other = referred->fused.find(seed);
         row.wins += other != referred->fused.end() && sign * value > sign * other->second ? 1 : 0;

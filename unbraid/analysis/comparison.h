@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "unbraid/analysis/statistics.h"
+#include "unbraid/data/data_hash.h"
 
 namespace unbraid {
 
@@ -21,19 +22,13 @@ struct RunResult {
   std::map<std::string, std::map<std::string, double>> alone;  // by modality and metric
   double seconds = 0;  // of its training epochs, validation not included
   double peak_rss_mb = 0;
-  std::string data_hash;  // of the manifest
-  /// Of the files that it names, by modality and split, "audio/test"; empty in older versions.
-  std::map<std::string, std::string> files_hash;
+  DataHash data;
   int64_t skipped = 0;  // samples that could not be read, of all splits
 };
 
 /// Reads the run in `folder`. Throws StorageError, which names file and key, where it is not
 /// finished or not one of ours.
 RunResult read_result(const std::filesystem::path& folder, const std::string& label);
-
-/// What of their data is not the same for two runs, "files of audio/test (hash …, not …)"; empty
-/// when they are not known to differ.
-std::string difference_of_data(const RunResult& run, const RunResult& other);
 
 /// One method of a comparison over its seeds; estimates are of the metric that chose, unless they
 /// say otherwise.
@@ -61,6 +56,9 @@ struct Comparison {
   std::map<std::string, std::string> trained_alone;  // as given to compare
   std::vector<ComparisonRow> rows;                   // in the order of their first results
   size_t skipping = 0;  // runs that left out samples which cannot be read
+  /// Methods with the reference's scores, its losses too, at every seed: in these epochs they did
+  /// nothing of their own.
+  std::vector<std::string> like_reference;
 };
 
 /// `trained_alone[m]` is the label of the runs that train modality m alone. Throws DataError when

@@ -244,7 +244,7 @@ json report_data(const RunSelection& selection) {
             {"reference", comparison.reference},
             {"modalities", comparison.modalities},
             {"trained_alone", comparison.trained_alone},
-            {"data", {{"name", data_name(first)}, {"hash", first.result.data_hash}}},
+            {"data", {{"name", data_name(first)}, {"hash", first.result.data.manifest}}},
             {"classes", first.classes},
             {"verdict", verdict_of(comparison)},
             {"methods", json::array()},

@@ -1,6 +1,7 @@
 #include "unbraid/analysis/run_record.h"
 
 #include <algorithm>
+#include <set>
 
 #include <fmt/format.h>
 
@@ -35,10 +36,17 @@ void add_scores(PartValues& values, const std::string& name, int64_t epoch,
 
 std::map<std::string, PartValues> read_curves(const fs::path& path) {
   std::map<std::string, PartValues> curves;
+  std::set<std::pair<int64_t, std::string>> seen;
   for_each_json_line(path, [&](const json& object, const std::string& place) {
     const JsonFields line(object, place);
     const int64_t epoch = line.count("epoch");
     const std::string split = line.text("split");
+    if (!seen.emplace(epoch, split).second) {
+      throw StorageError(
+          fmt::format("{}: expected a line for each epoch and split, found a second "
+                      "one for epoch {} of {}",
+                      place, epoch, split));
+    }
     if (split == "val") {
       for (const auto& [key, value] : object.items()) {
         if (!value.is_object() && key != "epoch" && key != "split") {
@@ -123,12 +131,17 @@ void expect_confusion(const JsonFields& fields, const json& parent, const std::s
 /// Of what read_result does not look at but a report shows.
 void check_summary(const RunRecord& run) {
   const JsonFields fields(run.summary, (run.folder / "summary.json").string());
-  static_cast<void>(fields.count("best_epoch"));
+  const int64_t best = fields.count("best_epoch");
+  const auto losses = run.curves.find("val loss");
+  if (losses == run.curves.end() || !losses->second.contains("") ||
+      !losses->second.at("").contains(best)) {
+    throw fields.error("best_epoch", "an epoch of which metrics.jsonl has the loss on val");
+  }
   static_cast<void>(fields.object("machine"));
   static_cast<void>(fields.object("versions"));
   for (const char* key : {"step_seconds_median", "loader_wait_fraction"}) {
     if (fields.has(key)) {
-      static_cast<void>(fields.number(key));
+      static_cast<void>(fields.amount(key));
     }
   }
   const JsonFields confusion = fields.inside("confusion");
@@ -144,17 +157,6 @@ void check_summary(const RunRecord& run) {
 std::string label_of(const Value& recipe) {
   const std::string method = text_at(recipe, "method", "type");
   return method == "unimodal" ? text_at(recipe, "method", "modality") + " alone" : method;
-}
-
-/// With the defaults of keys that the run's version did not have yet. As it is where files that it
-/// names are gone.
-std::string resolved_again(const std::string& recipe, const std::string& name,
-                           const Value& parsed) {
-  try {
-    return parse_recipe(recipe, name).resolved;
-  } catch (const Error&) {
-    return write_toml(parsed);
-  }
 }
 
 }  // namespace
@@ -195,7 +197,7 @@ RunRecord read_run(const fs::path& folder) {
   run.probes = read_probes(folder / "probes.jsonl");
   run.recipe = read_whole_file(folder / "recipe.toml", kMaxTextBytes);
   const Value recipe = parse_toml(run.recipe, (folder / "recipe.toml").string());
-  run.settings = keys_of(resolved_again(run.recipe, (folder / "recipe.toml").string(), recipe));
+  run.settings = keys_of(resolve_again(run.recipe, (folder / "recipe.toml").string()));
   run.classes = class_names(recipe);
   if (text_at(recipe, "method", "type") == "unimodal") {
     run.trained_alone = text_at(recipe, "method", "modality");

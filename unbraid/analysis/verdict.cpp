@@ -121,6 +121,9 @@ class Verdict {
                        "scored on may differ.",
                        comparison_.skipping)});
     }
+    if (const std::string same = of_methods_like_reference(comparison_); !same.empty()) {
+      open_.push_back({Statement::Kind::kSilence, same});
+    }
     all.insert(all.end(), open_.begin(), open_.end());
     return all;
   }
@@ -213,7 +216,9 @@ class Verdict {
           row.fused.count > 0 && row.difference.count < 2) {
         too_few.push_back(row.label);
       }
-      if (row.difference.count == 0) {
+      const auto& like = comparison_.like_reference;
+      if (row.difference.count == 0 ||
+          std::find(like.begin(), like.end(), row.label) != like.end()) {
         continue;
       }
       if (row.difference.differs_from_zero()) {
@@ -267,6 +272,17 @@ class Verdict {
 };
 
 }  // namespace
+
+std::string of_methods_like_reference(const Comparison& comparison) {
+  const auto& labels = comparison.like_reference;
+  if (labels.empty()) {
+    return "";
+  }
+  return fmt::format(
+      "{} {} the scores and losses of {} to the last digit: in these epochs {} nothing of {} own.",
+      fmt::join(labels, ", "), labels.size() == 1 ? "has" : "have", comparison.reference,
+      labels.size() == 1 ? "it did" : "they did", labels.size() == 1 ? "its" : "their");
+}
 
 bool is_share(const std::string& metric) {
   return metric.starts_with("acc") || metric.find("f1") != std::string::npos || metric == "mAP" ||

@@ -27,6 +27,9 @@ struct Statement {
 /// What an interval does not allow is said to be open. The largest loss first.
 std::vector<Statement> verdict(const Comparison& comparison);
 
+/// A sentence on methods that did nothing of their own in these epochs; empty without any.
+std::string of_methods_like_reference(const Comparison& comparison);
+
 /// Whether a metric is a share, told in % and points: accuracy, F1, mAP, mIoU and the like.
 bool is_share(const std::string& metric);
 

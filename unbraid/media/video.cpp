@@ -31,6 +31,17 @@ class Clip {
                                                         const std::vector<PartOf>& parts) = 0;
 };
 
+/// A picture, where FFmpeg would fill in what a damaged one lacks; not a film of them.
+bool is_jpeg(const std::string& path) {
+  const std::string extension = extension_of(path);
+  return extension != ".mjpeg" && extension != ".mjpg" && File(path).read(0, 3) == "\xff\xd8\xff";
+}
+
+bool is_folder(const std::string& path) {
+  std::error_code failure;
+  return fs::is_directory(path, failure);
+}
+
 std::vector<std::string> images_of(const std::string& folder) {
   std::vector<std::string> names;
   std::error_code failure;
@@ -51,16 +62,15 @@ std::vector<std::string> images_of(const std::string& folder) {
   return names;
 }
 
-/// Folders of images, one for each of a pair.
-class FolderClip final : public Clip {
+/// Folders of images, or single ones, one for each of a pair.
+class ImageClip final : public Clip {
  public:
-  FolderClip(const std::vector<std::string>& folders, int64_t channels) : channels_(channels) {
-    for (const std::string& folder : folders) {
-      images_.push_back(images_of(folder));
+  ImageClip(const std::vector<std::string>& paths, int64_t channels) : channels_(channels) {
+    for (const std::string& path : paths) {
+      images_.push_back(is_folder(path) ? images_of(path) : std::vector<std::string>{path});
       if (images_.back().size() != images_.front().size()) {
-        throw DataError(fmt::format("{}: expected {} images as in {}, found {}", folder,
-                                    images_.front().size(), folders.front(),
-                                    images_.back().size()));
+        throw DataError(fmt::format("{}: expected {} images as in {}, found {}", path,
+                                    images_.front().size(), paths.front(), images_.back().size()));
       }
     }
   }
@@ -140,9 +150,8 @@ class FileClip final : public Clip {
 std::unique_ptr<Clip> open_clip(const std::string& cell, const VideoSettings& settings,
                                 int64_t channels) {
   const std::vector<std::string> paths = paths_of(cell, channels);
-  std::error_code ignored;
-  if (paths.size() > 1 || fs::is_directory(paths.front(), ignored)) {
-    return std::make_unique<FolderClip>(paths, channels);
+  if (paths.size() > 1 || is_folder(paths.front()) || is_jpeg(paths.front())) {
+    return std::make_unique<ImageClip>(paths, channels);
   }
   return std::make_unique<FileClip>(paths.front(), settings.fps, channels);
 }
@@ -219,8 +228,7 @@ std::string VideoDecoder::resolve(const std::string& cell, const std::string& fo
 
 void VideoDecoder::check(const std::string& cell) const {
   for (const std::string& path : paths_of(cell, channels())) {
-    std::error_code ignored;
-    if (!fs::is_directory(path, ignored)) {
+    if (!is_folder(path)) {
       check_file(path);
       if (!container_support()) {
         throw DataError(path +
@@ -286,8 +294,7 @@ torch::Tensor VideoDecoder::decode(const std::string& cell) const {
 std::vector<std::string> VideoDecoder::files(const std::string& cell) const {
   std::vector<std::string> files;
   for (const std::string& path : paths_of(cell, channels())) {
-    std::error_code ignored;
-    if (!fs::is_directory(path, ignored)) {
+    if (!is_folder(path)) {
       files.push_back(path);
       continue;
     }
@@ -298,7 +305,7 @@ std::vector<std::string> VideoDecoder::files(const std::string& cell) const {
 }
 
 std::string VideoDecoder::cache_key(const std::string& cell) const {
-  std::string key = fmt::format("video 2 {} {}\n", channels(), settings_.fps);
+  std::string key = fmt::format("video 3 {} {}\n", channels(), settings_.fps);
   for (const std::string& path : files(cell)) {
     key += file_stamp(path);
   }

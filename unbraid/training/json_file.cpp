@@ -74,6 +74,14 @@ double JsonFields::number(const std::string& key) const {
   return found->is_null() ? std::nan("") : found->get<double>();
 }
 
+double JsonFields::amount(const std::string& key) const {
+  const auto found = object_.find(key);
+  if (found == object_.end() || !found->is_number() || found->get<double>() < 0) {
+    throw error(key, "a number from 0 on");
+  }
+  return found->get<double>();
+}
+
 int64_t JsonFields::count(const std::string& key) const {
   const auto found = object_.find(key);
   if (found == object_.end() || !found->is_number_integer() || found->get<int64_t>() < 0) {
@@ -110,6 +118,23 @@ StorageError JsonFields::error(const std::string& key, const std::string& what) 
   const auto found = object_.find(key);
   return StorageError(fmt::format("{}: expected {} as {}, found {}", place_, what, key,
                                   found == object_.end() ? "nothing" : shown(*found)));
+}
+
+json to_json(const DataHash& hash) {
+  json record{{"data_hash", hash.manifest}};
+  if (!hash.files.empty()) {
+    record["files_hash"] = hash.files;
+  }
+  return record;
+}
+
+DataHash data_hash_of(const JsonFields& record) {
+  DataHash hash{record.text("data_hash"), {}};
+  const JsonFields files = record.inside("files_hash");
+  for (const auto& [part, value] : record.object("files_hash").items()) {
+    hash.files[part] = files.text(part);
+  }
+  return hash;
 }
 
 }  // namespace unbraid

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "unbraid/core/error.h"
+#include "unbraid/data/data_hash.h"
 
 namespace unbraid {
 
@@ -33,6 +34,8 @@ class JsonFields {
 
   /// NaN for null, as JSON has none.
   [[nodiscard]] double number(const std::string& key) const;
+  /// A number from 0 on.
+  [[nodiscard]] double amount(const std::string& key) const;
   /// A whole number from 0 on.
   [[nodiscard]] int64_t count(const std::string& key) const;
   [[nodiscard]] std::string text(const std::string& key) const;
@@ -48,5 +51,10 @@ class JsonFields {
   const nlohmann::json& object_;
   std::string place_;
 };
+
+/// As summaries and checkpoints have it: "data_hash" of the manifest and "files_hash" by part.
+nlohmann::json to_json(const DataHash& hash);
+/// The way back.
+DataHash data_hash_of(const JsonFields& record);
 
 }  // namespace unbraid

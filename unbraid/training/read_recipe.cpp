@@ -273,4 +273,12 @@ Recipe read_recipe(const std::string& path, const std::vector<std::string>& over
   return parse_recipe(text, path, overrides);
 }
 
+std::string resolve_again(const std::string& text, const std::string& name) {
+  try {
+    return parse_recipe(text, name).resolved;
+  } catch (const Error&) {
+    return write_toml(parse_toml(text, name));
+  }
+}
+
 }  // namespace unbraid

@@ -7,7 +7,6 @@
 #include <fmt/ranges.h>
 
 #include "unbraid/data/cached_decoder.h"
-#include "unbraid/data/files_hash.h"
 #include "unbraid/media/label_map.h"
 #include "unbraid/models/initialisation.h"
 #include "unbraid/training/freezing.h"
@@ -123,17 +122,17 @@ std::shared_ptr<ManifestDataSet> Recipe::open_unlabelled(
       settings.skip_damaged);
 }
 
-std::map<std::string, std::string> Recipe::files_hash(const Manifest& rows) const {
+DataHash Recipe::data_hash(const Manifest& rows) const {
   const std::string folder = std::filesystem::path(rows.path).parent_path().string();
-  std::map<std::string, std::string> hashes;
+  DataHash hash{rows.hash, {}};
   const auto add = [&](const std::string& column, const Decoder& decoder, const auto& cell_of) {
     std::map<Split, std::vector<std::string>> cells;
     for (const ManifestRow& row : rows.rows) {
       cells[row.split].push_back(cell_of(row));
     }
     for (const auto& [split, of_split] : cells) {
-      hashes[fmt::format("{}/{}", column, name_of(split))] =
-          unbraid::files_hash(of_split, decoder, folder);
+      hash.files[fmt::format("{}/{}", column, name_of(split))] =
+          files_hash(of_split, decoder, folder);
     }
   };
   for (size_t m = 0; m < modalities.size(); ++m) {
@@ -143,7 +142,7 @@ std::map<std::string, std::string> Recipe::files_hash(const Manifest& rows) cons
   if (const PixelLabels* labels = task->pixel_labels()) {
     add("label", LabelMapDecoder(*labels), [](const ManifestRow& row) { return row.label; });
   }
-  return hashes;
+  return hash;
 }
 
 std::vector<DataModality> Recipe::decoders(const std::shared_ptr<TensorCache>& kept) const {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "unbraid/data/avdigits.h"
+#include "unbraid/data/data_hash.h"
 #include "unbraid/data/manifest.h"
 #include "unbraid/data/manifest_data_set.h"
 #include "unbraid/data/rgbd_shapes.h"
@@ -74,9 +75,8 @@ struct Recipe {
   [[nodiscard]] std::shared_ptr<ManifestDataSet> open_split(
       const std::shared_ptr<const Manifest>& manifest, Split split,
       const std::shared_ptr<TensorCache>& kept) const;
-  /// Hashes of the files behind each modality (and "label", where labels are files) in each split,
-  /// "audio/test", as of unbraid::files_hash.
-  [[nodiscard]] std::map<std::string, std::string> files_hash(const Manifest& manifest) const;
+  /// Of the manifest and the files behind each modality (and "label", where labels are files).
+  [[nodiscard]] DataHash data_hash(const Manifest& manifest) const;
   /// Every row of a manifest without labels, with a target that says nothing.
   [[nodiscard]] std::shared_ptr<ManifestDataSet> open_unlabelled(
       const std::shared_ptr<const Manifest>& manifest,
@@ -93,5 +93,9 @@ Recipe read_recipe(const std::string& path, const std::vector<std::string>& over
 /// The same for a recipe in memory; `name` stands for its path in errors.
 Recipe parse_recipe(const std::string& text, const std::string& name,
                     const std::vector<std::string>& overrides = {});
+
+/// A run's recipe with the defaults of keys that its version did not have yet; as it is where it
+/// cannot be read, as files that it names are gone.
+std::string resolve_again(const std::string& text, const std::string& name);
 
 }  // namespace unbraid

@@ -22,10 +22,15 @@ bool only_reads_data(const std::string& key) {
   return key == "data.cache" || key == "data.cache_gb" || key == "data.workers";
 }
 
+bool only_says_where(const std::string& key) {
+  return key == "data.manifest" || key == "data.cache_folder" ||
+         key.starts_with("method.teachers.") ||
+         (key.starts_with("modalities.") && key.ends_with(".table"));
+}
+
 bool says_how_it_learned(const std::string& key) {
-  return key != "seed" && key != "data.manifest" && key != "data.cache_folder" &&
-         !key.starts_with("log.") && !key.starts_with("probe.") &&
-         !key.starts_with("method.teachers.") && !only_reads_data(key);
+  return key != "seed" && !key.starts_with("log.") && !key.starts_with("probe.") &&
+         !only_reads_data(key) && !only_says_where(key);
 }
 
 }  // namespace unbraid

@@ -42,16 +42,18 @@ bool is_there(const fs::path& path) {
 json to_json(const RunState& state, const std::string& recipe) {
   // Shuffling, augmentation and initial weights are functions of the seed, the epoch and names, and
   // the learning rate is one of the step: position and generators have no state beside these.
-  return {{"epoch", state.epoch},
-          {"step", state.step},
-          {"loader", {{"epoch", state.epoch + 1}, {"batch", 0}}},
-          {"schedule", {{"step", state.step}}},
-          {"rng", "a function of (seed, epoch, sample, purpose)"},
-          {"best_epoch", state.best_epoch},
-          {"best_value", state.best_value},
-          {"recipe_hash", hash_of(recipe)},
-          {"versions", {{"libtorch", TORCH_VERSION}, {"checkpoint", 1}}},
-          {"threads", at::get_num_threads()}};
+  json record{{"epoch", state.epoch},
+              {"step", state.step},
+              {"loader", {{"epoch", state.epoch + 1}, {"batch", 0}}},
+              {"schedule", {{"step", state.step}}},
+              {"rng", "a function of (seed, epoch, sample, purpose)"},
+              {"best_epoch", state.best_epoch},
+              {"best_value", state.best_value},
+              {"recipe_hash", hash_of(recipe)},
+              {"versions", {{"libtorch", TORCH_VERSION}, {"checkpoint", 1}}},
+              {"threads", at::get_num_threads()}};
+  record.update(to_json(state.data));
+  return record;
 }
 
 /// As dump(2), but a list of numbers is one line.
@@ -80,6 +82,9 @@ RunState state_from(const fs::path& path, const std::string& recipe) {
   state.step = fields.count("step");
   state.best_epoch = fields.count("best_epoch");
   state.best_value = fields.number("best_value");
+  if (fields.has("data_hash")) {  // not in older versions
+    state.data = data_hash_of(fields);
+  }
   if (fields.text("recipe_hash") != hash_of(recipe)) {
     throw StorageError(path.string() +
                        ": the checkpoint belongs to another recipe than the "
@@ -203,13 +208,21 @@ void RunDirectory::save(const std::string& name, const torch::nn::Module& model,
   });
 }
 
-RunState RunDirectory::load(const std::string& name, torch::nn::Module& model, Optimizer* optimizer,
-                            WeightAverage* average) const {
+fs::path RunDirectory::checkpoint(const std::string& name) const {
   if (!has(name)) {
     throw StorageError((path_ / "checkpoints" / name).string() +
                        ": expected a checkpoint of this run, which is missing");
   }
-  const fs::path checkpoint = find_valid_directory(path_ / "checkpoints" / name);
+  return find_valid_directory(path_ / "checkpoints" / name);
+}
+
+RunState RunDirectory::state(const std::string& name) const {
+  return state_from(checkpoint(name) / "state.json", recipe_);
+}
+
+RunState RunDirectory::load(const std::string& name, torch::nn::Module& model, Optimizer* optimizer,
+                            WeightAverage* average) const {
+  const fs::path checkpoint = this->checkpoint(name);
   RunState state = state_from(checkpoint / "state.json", recipe_);
   if (is_there(checkpoint / kMethod)) {
     state.method = read_safetensors((checkpoint / kMethod).string()).tensors;

@@ -11,6 +11,7 @@
 #include "unbraid/core/durable_file.h"
 #include "unbraid/core/safetensors.h"
 #include "unbraid/core/torch.h"
+#include "unbraid/data/data_hash.h"
 #include "unbraid/training/event_file.h"
 #include "unbraid/training/optimizer.h"
 #include "unbraid/training/weight_average.h"
@@ -23,6 +24,7 @@ struct RunState {
   int64_t step = 0;   // optimizer steps taken
   int64_t best_epoch = 0;
   double best_value = 0;  // of the metric that selects, on val; NaN: it has none
+  DataHash data = {};     // that it was trained on
   NamedTensors method;    // what the method remembers
 };
 
@@ -60,9 +62,12 @@ class RunDirectory {
   /// its model is the averaged one, the weights that are trained on lie beside it.
   void save(const std::string& name, const torch::nn::Module& model, const Optimizer& optimizer,
             const RunState& state, const WeightAverage* average = nullptr);
-  /// The state of checkpoint `name` after every file of it was verified; loads the model, or with
-  /// an `average` that and the weights that are trained on, and the optimizer's state unless that
-  /// is null.
+  /// What checkpoint `name` knows beside weights and the method's memory, after every file of it
+  /// was verified.
+  [[nodiscard]] RunState state(const std::string& name) const;
+  /// The whole state of checkpoint `name` after every file of it was verified; loads the model, or
+  /// with an `average` that and the weights that are trained on, and the optimizer's state unless
+  /// that is null.
   RunState load(const std::string& name, torch::nn::Module& model, Optimizer* optimizer,
                 WeightAverage* average = nullptr) const;
 
@@ -93,6 +98,7 @@ class RunDirectory {
 
  private:
   RunDirectory(std::filesystem::path path, std::string recipe);
+  [[nodiscard]] std::filesystem::path checkpoint(const std::string& name) const;
   void append(const std::string& file, const std::string& line) const;
   void append_durably(const std::string& file, const nlohmann::json& record) const;
 

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "unbraid/core/process.h"
+#include "unbraid/training/json_file.h"
 
 namespace unbraid {
 namespace {
@@ -52,7 +53,6 @@ json summary_of(const TrainingParts& parts, const TrainingSettings& settings, co
                {"best_by", metrics->values().front().first},
                {"best_is", metrics->smaller_is_better() ? "smallest" : "largest"},
                {"best_val", best.best_value},
-               {"data_hash", parts.data_hash},
                {"recipe_hash", recipe_hash},
                {"versions", {{"unbraid", UNBRAID_VERSION}, {"libtorch", TORCH_VERSION}}},
                {"machine",
@@ -60,9 +60,7 @@ json summary_of(const TrainingParts& parts, const TrainingSettings& settings, co
                  {"cores", available_cores()},
                  {"threads", at::get_num_threads()},
                  {"device", settings.device.str()}}}};
-  if (!parts.files_hash.empty()) {
-    summary["files_hash"] = parts.files_hash;
-  }
+  summary.update(to_json(parts.data_hash));
   return summary;
 }
 

@@ -62,6 +62,7 @@ class Training {
       state_ = directory_.load("last", model_, &optimizer_, average_.get());
       parts_.method->load_state(state_.method);
       directory_.forget_metrics_after(state_.epoch);
+      warn_of_other_data();
     } else {
       save("last");
     }
@@ -108,7 +109,17 @@ class Training {
 
   void save(const std::string& name) {
     state_.method = parts_.method->state();
+    state_.data = parts_.data_hash;
     directory_.save(name, model_, optimizer_, state_, average_.get());
+  }
+
+  void warn_of_other_data() const {
+    const std::string what =
+        state_.data.manifest.empty() ? "" : difference_of_data(parts_.data_hash, state_.data);
+    if (observer_ != nullptr && !what.empty()) {
+      observer_->on_warning(
+          fmt::format("the data has changed since epoch {}: the {} differ", state_.epoch, what));
+    }
   }
 
   Evaluation validated() {
@@ -297,7 +308,7 @@ class Training {
     }
     summary["quarantined"] = quarantine_.counts();
     summary.erase("no_test");
-    for (const auto& [part, hash] : parts_.files_hash) {
+    for (const auto& [part, hash] : parts_.data_hash.files) {
       if (part.ends_with("/test")) {  // what it is tested on now
         summary["files_hash"][part] = hash;
       }

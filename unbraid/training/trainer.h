@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "unbraid/data/data_hash.h"
 #include "unbraid/data/data_set.h"
 #include "unbraid/methods/method.h"
 #include "unbraid/models/multimodal_model.h"
@@ -22,8 +23,7 @@ struct TrainingParts {
   std::shared_ptr<const DataSet> train;
   std::shared_ptr<const DataSet> val;
   std::shared_ptr<const DataSet> test;  // may be null
-  std::string data_hash = {};           // of what the splits were read from, for the summary
-  std::map<std::string, std::string> files_hash = {};  // of the files behind it, "audio/test"
+  DataHash data_hash = {};              // of what the splits were read from
 };
 
 /// One epoch of training, and how the model does on val after it.
@@ -44,6 +44,8 @@ class TrainingObserver {
   /// Batch number `batch`, from 1, of a trial that a method makes before `epoch`.
   virtual void on_trial(int64_t /*epoch*/, int64_t /*batch*/, int64_t /*batches*/) {}
   virtual void on_epoch(const EpochRecord& /*record*/) {}
+  /// Something that is not as one would expect, in a sentence.
+  virtual void on_warning(const std::string& /*text*/) {}
 };
 
 struct TrainingResult {

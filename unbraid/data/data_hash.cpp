@@ -1,4 +1,4 @@
-#include "unbraid/data/files_hash.h"
+#include "unbraid/data/data_hash.h"
 
 #include <algorithm>
 #include <cstdint>
@@ -44,6 +44,19 @@ std::vector<std::string> some_files_of(const std::string& cell, const Decoder& d
 }
 
 }  // namespace
+
+std::string difference_of_data(const DataHash& data, const DataHash& other) {
+  if (data.manifest != other.manifest) {
+    return fmt::format("manifests (hash {}, not {})", data.manifest, other.manifest);
+  }
+  for (const auto& [part, hash] : data.files) {
+    if (const auto found = other.files.find(part);
+        found != other.files.end() && found->second != hash) {
+      return fmt::format("files of {} (hash {}, not {})", part, hash, found->second);
+    }
+  }
+  return "";
+}
 
 std::string files_hash(const std::vector<std::string>& cells, const Decoder& decoder,
                        const std::string& folder) {

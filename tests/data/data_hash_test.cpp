@@ -1,4 +1,4 @@
-#include "unbraid/data/files_hash.h"
+#include "unbraid/data/data_hash.h"
 
 #include <filesystem>
 
@@ -73,6 +73,16 @@ TEST(FilesHash, OfAFolderLooksAtThree) {
     write_text(clip / number, content);
   }
   EXPECT_EQ(hash(), before);
+}
+
+TEST(DataHash, DiffersInWhatBothKnow) {
+  const DataHash data{"m", {{"audio/train", "1"}, {"audio/test", "2"}}};
+  EXPECT_EQ(difference_of_data(data, data), "");
+  EXPECT_EQ(difference_of_data(data, {"m", {}}), "");
+  EXPECT_EQ(difference_of_data(data, {"m", {{"visual/train", "3"}}}), "");
+  EXPECT_EQ(difference_of_data(data, {"n", data.files}), "manifests (hash m, not n)");
+  EXPECT_EQ(difference_of_data(data, {"m", {{"audio/test", "3"}}}),
+            "files of audio/test (hash 2, not 3)");
 }
 
 }  // namespace
