@@ -200,23 +200,31 @@ void measure(const std::string& sources, int actors, int turns) {
       100 * waiting(clips, sources, ""), 100 * waiting(clips, sources, clips.file("cache")));
 }
 
-}  // namespace
-}  // namespace unbraid::bench
-
-int main(int argc, char** argv) {
-  unbraid::tune_process();
-  at::set_num_threads(1);
+int run(int argc, char** argv) {
   CLI::App app("Measures how fast media files become batches");
   int actors = 20;
   int turns = 3;
   app.add_option("--actors", actors, "Six clips each")->check(CLI::Range(3, 91));
   app.add_option("--turns", turns, "Measurements of each")->check(CLI::Range(1, 100));
-  CLI11_PARSE(app, argc, argv);
   try {
-    unbraid::bench::measure(UNBRAID_SOURCE_DIR, actors, turns);
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& problem) {
+    return app.exit(problem) == 0 ? 0 : 2;
+  }
+  at::set_num_threads(1);
+  measure(UNBRAID_SOURCE_DIR, actors, turns);
+  return 0;
+}
+
+}  // namespace
+}  // namespace unbraid::bench
+
+int main(int argc, char** argv) {
+  try {
+    unbraid::tune_process();
+    return unbraid::bench::run(argc, argv);
   } catch (const std::exception& error) {
     std::cerr << "unbraid_media_bench: " << error.what() << std::endl;
     return 1;
   }
-  return 0;
 }
