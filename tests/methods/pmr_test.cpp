@@ -178,7 +178,7 @@ TEST(Pmr, PrototypesAreMeansInFloatUnderAutomaticCasting) {
   const Batch batch = make_batch(2);
   torch::manual_seed(1);
   const torch::Tensor features = torch::rand({kBatch, kFeature}) + 1;
-  constexpr int kBatches = 600;
+  constexpr int64_t kBatches = 600;
   const AutocastGuard casting(torch::kCPU, true);
   method->begin_epoch({.model = *model.ptr(),
                        .count = 10 * kBatches,

@@ -18,9 +18,9 @@ inline Value number(double value) { return {value, "r.toml:3"}; }
 inline Value integer(int64_t value) { return {value, "r.toml:3"}; }
 
 inline const std::shared_ptr<const Task>& classification() {
-  static const std::shared_ptr<const Task> task =
+  static const std::shared_ptr<const Task> kTask =
       std::make_shared<Classification>(ClassificationOptions{.classes = kClasses});
-  return task;
+  return kTask;
 }
 
 /// What a recipe's [method] table with these entries says.

@@ -35,7 +35,7 @@ class CachedDecoder final : public ForwardingDecoder {
   // The whole of what is decoded, since that is what is kept.
   [[nodiscard]] torch::Tensor load(const std::string& cell,
                                    const SampleContext& context) const override {
-    return Decoder::load(cell, context);
+    return transform(decode(cell), context);
   }
 
  private:
