@@ -207,6 +207,8 @@ class Comparing {
   void run() {
     check_recipes();
     check_folder();
+    const FileDescriptor held = lock_folder(out_, "is comparing in this folder");
+    expect_candidates_of_runs();
     tune();
     QueueResult result;
     for (const auto& stage : stages()) {
@@ -303,12 +305,16 @@ class Comparing {
 
   /// Before anything runs, every recipe is read, so that a wrong name costs nobody a night.
   void check_recipes() const {
+    const auto candidates = candidates_of(tuned_);
     for (const Contender& contender : contenders_) {
-      for (const auto& candidate : candidates_of(tuned_)) {
+      for (const auto& candidate : candidates) {
         auto overrides = overrides_of_run(contender, 0);
         overrides.insert(overrides.end(), candidate.begin(), candidate.end());
         try {
           read_recipe(arguments_.recipe, overrides);
+          if (&candidate == &candidates.front()) {  // whether the fusion takes the encoders
+            static_cast<void>(read_sized_recipe(arguments_.recipe, overrides).build_model());
+          }
         } catch (const RecipeError& problem) {
           throw RecipeError(as_asked_for(problem.what(), contender, candidate));
         }
@@ -360,11 +366,15 @@ class Comparing {
     queue.push_back(std::move(run));
   }
 
-  void expect_settings_of(const fs::path& run, const std::vector<std::string>& overrides) const {
+  [[nodiscard]] std::string difference_of_settings(
+      const fs::path& run, const std::vector<std::string>& overrides) const {
     // Where data and teachers are is of no matter to a run that is finished: both may have moved.
     const bool finished = RunDirectory::open(run).is_finished();
-    const std::string difference =
-        difference_from_run(read_sized_recipe(arguments_.recipe, overrides), run, finished);
+    return difference_from_run(read_sized_recipe(arguments_.recipe, overrides), run, finished);
+  }
+
+  void expect_settings_of(const fs::path& run, const std::vector<std::string>& overrides) const {
+    const std::string difference = difference_of_settings(run, overrides);
     if (!difference.empty()) {
       throw RecipeError(
           fmt::format("{}: was compared with other settings ({}); a comparison continues with its "
@@ -443,6 +453,31 @@ class Comparing {
     write_file_durably(out_ / "tuning.txt", table);
   }
 
+  /// Before anything is tuned: runs that are there have one of the candidates, or tuning would be
+  /// for nothing.
+  void expect_candidates_of_runs() const {
+    const auto candidates = candidates_of(tuned_);
+    for (const Contender& contender : contenders_) {
+      for (int seed = 0; !tuned_.empty() && seed < arguments_.seeds; ++seed) {
+        const fs::path folder = folder_of(contender.folder, seed);
+        if (!RunDirectory::holds_run(folder)) {
+          continue;
+        }
+        const bool any =
+            std::any_of(candidates.begin(), candidates.end(), [&](const auto& candidate) {
+              auto overrides = overrides_of_run(contender, seed);
+              overrides.insert(overrides.end(), candidate.begin(), candidate.end());
+              return difference_of_settings(folder, overrides).empty();
+            });
+        if (!any) {
+          auto overrides = overrides_of_run(contender, seed);
+          overrides.insert(overrides.end(), candidates.back().begin(), candidates.back().end());
+          expect_settings_of(folder, overrides);
+        }
+      }
+    }
+  }
+
   void expect_settings_of_runs() const {
     for (int seed = 0; seed < arguments_.seeds; ++seed) {
       for (const Contender& contender : contenders_) {
@@ -492,8 +527,8 @@ class Comparing {
   /// Adds runs that were not tested to the failures of `outcome`.
   void report(QueueResult& outcome) const {
     std::vector<RunResult> results;
-    for (int seed = 0; seed < arguments_.seeds; ++seed) {
-      for (const Contender& contender : contenders_) {
+    for (const Contender& contender : contenders_) {
+      for (int seed = 0; seed < arguments_.seeds; ++seed) {
         const fs::path folder = folder_of(contender.folder, seed);
         if (!fs::exists(folder / "summary.json")) {
           continue;

@@ -61,18 +61,18 @@ void run(const EvalArguments& arguments) {
   expect_shapes_of_run(*data, directory, recipe);
   MultimodalModel model = recipe.build_model();
   const RunState state = directory.load("best", *model, nullptr);
-  warn_of_other_data(recipe, *manifest, state);
   if (arguments.subsets) {
-    std::cout << fmt::format(
-        "{}, epoch {}\n{}", arguments.split, state.epoch,
-        format_subsets(evaluate_subsets(*model, *recipe.task, data, recipe.settings),
-                       recipe.modality_names()));
+    const auto subsets = evaluate_subsets(*model, *recipe.task, data, recipe.settings);
+    warn_of_other_data(recipe, *manifest, state);
+    std::cout << fmt::format("{}, epoch {}\n{}", arguments.split, state.epoch,
+                             format_subsets(subsets, recipe.modality_names()));
     return;
   }
   const Evaluation evaluation = evaluate(*model, *recipe.task, data, recipe.settings, absent);
   if (evaluation.samples == 0) {
     throw DataError("expected samples to evaluate, " + why_no_samples(evaluation, *data));
   }
+  warn_of_other_data(recipe, *manifest, state);
   const size_t skipped = evaluation.skipped.size() + data->dropped().size();
   std::cout << fmt::format("{}, epoch {}, {} samples{}\n{}\nfused: {}", arguments.split,
                            state.epoch, evaluation.samples,

@@ -118,6 +118,13 @@ std::string classes_without_training(const Manifest& manifest, const Recipe& rec
                                fmt::join(missing, ", "));
 }
 
+/// A line where training would miss its validation; "" where it would not.
+std::string without_val(const Manifest& manifest) {
+  const bool any = std::any_of(manifest.rows.begin(), manifest.rows.end(),
+                               [](const ManifestRow& row) { return row.split == Split::kVal; });
+  return any ? "" : "warning: expected rows of the split val, which training needs, found none\n";
+}
+
 /// Empty cells by modality and split; "" when there are none.
 std::string missing_table(const Manifest& manifest, const std::vector<std::string>& modalities) {
   std::vector<std::array<size_t, 3>> missing(modalities.size());
@@ -221,9 +228,9 @@ void run(const InspectArguments& arguments) {
   const Split split = split_named(arguments.split);
   const auto manifest = recipe.open_manifest(show_generation);
   refuse_to_replace_samples(arguments.sheet, *manifest, recipe);
-  std::cout << fmt::format("{}: {} samples\n{}{}{}", manifest->path, manifest->rows.size(),
+  std::cout << fmt::format("{}: {} samples\n{}{}{}{}", manifest->path, manifest->rows.size(),
                            label_table(*manifest, recipe.task->pixel_labels() != nullptr),
-                           classes_without_training(*manifest, recipe),
+                           classes_without_training(*manifest, recipe), without_val(*manifest),
                            missing_table(*manifest, recipe.modality_names()));
   const auto data = open_required_split(recipe, manifest, split, recipe.open_cache());
   const bool training = split == Split::kTrain;

@@ -61,14 +61,23 @@ void remove_manifest(const std::string& manifest) {
   }
 }
 
-/// Says what it wrote, a line a table.
+/// Says what it wrote, a line a table. What fails leaves none, as they would be somebody's own
+/// without a manifest.
 std::string write_tables(const Prepared& prepared, const std::string& manifest) {
   std::string report;
-  for (const PreparedTable& table : prepared.tables) {
-    const std::filesystem::path path = table_path(manifest, table.modality);
-    const int64_t replaced = write_table(table, path);
-    report += fmt::format("table of {}: {}, [{}] float32, {} values that were not finite are 0\n",
-                          table.modality, path.string(), fmt::join(table.shape, ", "), replaced);
+  try {
+    for (const PreparedTable& table : prepared.tables) {
+      const std::filesystem::path path = table_path(manifest, table.modality);
+      const int64_t replaced = write_table(table, path);
+      report += fmt::format("table of {}: {}, [{}] float32, {} values that were not finite are 0\n",
+                            table.modality, path.string(), fmt::join(table.shape, ", "), replaced);
+    }
+  } catch (...) {
+    for (const PreparedTable& table : prepared.tables) {
+      std::error_code missing;
+      std::filesystem::remove(table_path(manifest, table.modality), missing);
+    }
+    throw;
   }
   return report;
 }

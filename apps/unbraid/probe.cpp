@@ -253,7 +253,6 @@ json probe_run(const Subject& subject, const ProbeArguments& arguments) {
   expect_shapes_of_run(*split, directory, recipe);
   MultimodalModel model = recipe.build_model();
   const RunState state = directory.load(subject.checkpoint, *model, nullptr);
-  warn_of_other_data(recipe, *manifest, state);
   json probe = {{"run", subject.run.string()},
                 {"checkpoint", subject.checkpoint},
                 {"epoch", state.epoch},
@@ -269,6 +268,7 @@ json probe_run(const Subject& subject, const ProbeArguments& arguments) {
   probe["history"] = history_of(subject.run);
   probe["linear_probe"] = probing.linear_probes();
   probe["shapley"] = probing.shapley();
+  warn_of_other_data(recipe, *manifest, state);
   return probe;
 }
 

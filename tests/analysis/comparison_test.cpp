@@ -173,13 +173,15 @@ TEST(Comparison, IsWrittenInFourForms) {
 
 TEST(Comparison, ReadsTheSummaryOfARun) {
   const TemporaryFolder folder;
-  write_text(folder / "summary.json",
-             R"({"seed":3,"best_by":"mae","best_is":"smallest","best_val":0.4,"peak_rss_mb":81.5,
+  write_text(
+      folder / "summary.json",
+      R"({"seed":3,"best_by":"mae","best_is":"smallest","best_val":0.4,"best_epoch":1,"peak_rss_mb":81.5,
                  "data_hash":"abc","mae":0.5,"mae_alone":{"audio":0.7},"loss":1,
                  "loss_alone":{"audio":2}})");
   write_text(folder / "metrics.jsonl",
-             "{\"split\":\"train\",\"seconds\":2.5}\n{\"split\":\"val\"}\n"
-             "{\"split\":\"train\",\"seconds\":1.5}\n");
+             "{\"split\":\"train\",\"seconds\":2.5}\n{\"split\":\"val\",\"epoch\":1,\"mae\":0.4}\n"
+             "{\"split\":\"train\",\"seconds\":1.5}\n{\"split\":\"val\",\"epoch\":2,\"mae\":0.6}\n"
+             "{\"split\":\"test\",\"epoch\":1,\"mae\":0.5,\"mae_alone\":{\"audio\":0.7}}\n");
   const RunResult result = read_result(folder.path(), "dgl");
   EXPECT_EQ(result.seed, 3);
   EXPECT_TRUE(result.smaller_is_better);
@@ -196,43 +198,79 @@ TEST(Comparison, ReadsTheSummaryOfARun) {
   EXPECT_THROW(read_result(folder / "nothing", "dgl"), StorageError);
 }
 
-TEST(Comparison, DamagedValuesAreErrorsThatNameThem) {
+/// The message of reading a run whose summary.json has `by` in place of `what`, after the folder.
+std::string error_after(const std::string& what, const std::string& by, const std::string& lines) {
   const TemporaryFolder folder;
-  const std::string good =
-      R"({"seed":3,"best_by":"accuracy","best_is":"largest","best_val":0.4,"peak_rss_mb":81.5,)"
-      R"("data_hash":"abc","files_hash":{"audio":"1"},"accuracy":0.5,"accuracy_alone":{"audio":0.7}})";
-  const auto error_after = [&](const std::string& what, const std::string& by,
-                               const std::string& line = R"({"split":"train","seconds":1})") {
-    std::string text = good;
-    text.replace(text.find(what), what.size(), by);
-    write_text(folder / "summary.json", text);
-    write_text(folder / "metrics.jsonl", line + "\n");
-    try {
-      read_result(folder.path(), "dgl");
-    } catch (const StorageError& error) {
-      const std::string path = folder.path().string() + "/";
-      return std::string(error.what()).substr(path.size());
-    }
-    return std::string("nothing was thrown");
-  };
-  EXPECT_EQ(error_after("0.5", "null"), "nothing was thrown");  // what no sample gave a value
-  EXPECT_EQ(error_after("0.5", "\"good\""),
+  std::string text =
+      R"({"seed":3,"best_by":"accuracy","best_is":"largest","best_val":0.4,"best_epoch":2,)"
+      R"("peak_rss_mb":81.5,"data_hash":"abc","files_hash":{"audio":"1"},"accuracy":0.5,)"
+      R"("accuracy_alone":{"audio":0.7}})";
+  text.replace(text.find(what), what.size(), by);
+  write_text(folder / "summary.json", text);
+  write_text(folder / "metrics.jsonl", lines);
+  write_text(folder / "recipe.toml", "seed = 3\n");
+  try {
+    read_result(folder.path(), "dgl");
+  } catch (const StorageError& error) {
+    return std::string(error.what()).substr(folder.path().string().size() + 1);
+  }
+  return "nothing was thrown";
+}
+
+const std::string kLines = R"({"split":"train","epoch":1,"seconds":1}
+{"split":"val","epoch":1,"accuracy":0.3}
+{"split":"train","epoch":2,"seconds":1}
+{"split":"val","epoch":2,"accuracy":0.4}
+{"split":"test","epoch":2,"accuracy":0.5,"accuracy_alone":{"audio":0.7}}
+)";
+
+TEST(Comparison, DamagedValuesAreErrorsThatNameThem) {
+  EXPECT_EQ(error_after("0.5", "0.5", kLines), "nothing was thrown");
+  EXPECT_EQ(error_after("0.5", "\"good\"", kLines),
             "summary.json: expected a number as accuracy, found \"good\"");
-  EXPECT_EQ(error_after("0.5", "7.5"),
+  EXPECT_EQ(error_after("0.5", "7.5", kLines),
             "summary.json: expected a share from 0 to 1 as accuracy, found 7.5");
-  EXPECT_EQ(error_after("0.7", "-0.1"),
+  EXPECT_EQ(error_after("0.7", "-0.1", kLines),
             "summary.json: accuracy_alone: expected a share from 0 to 1 as audio, found -0.1");
-  EXPECT_EQ(error_after("0.4", "true"), "summary.json: expected a number as best_val, found true");
-  EXPECT_EQ(error_after(":3", ":-3"),
+  EXPECT_EQ(error_after("0.4", "true", kLines),
+            "summary.json: expected a number as best_val, found true");
+  EXPECT_EQ(error_after(":3", ":-3", kLines),
             "summary.json: expected a whole number from 0 on as seed, found -3");
-  EXPECT_EQ(error_after("{\"audio\":0.7}", "4"),
+  EXPECT_EQ(error_after("{\"audio\":0.7}", "4", kLines),
             "summary.json: expected an object as accuracy_alone, found 4");
-  EXPECT_EQ(error_after("\"1\"", "1"),
+  EXPECT_EQ(error_after("\"1\"", "1", kLines),
             "summary.json: files_hash: expected a text as audio, found 1");
   EXPECT_EQ(error_after("0.5", "0.5", R"({"split":"train","seconds":"soon"})"),
             "metrics.jsonl:1: expected a number from 0 on as seconds, found \"soon\"");
   EXPECT_EQ(error_after("0.5", "0.5", R"({"seconds":1})"),
             "metrics.jsonl:1: expected a text as split, found nothing");
+}
+
+TEST(Comparison, ASummaryHasToSayWhatTheMetricsSay) {
+  EXPECT_EQ(error_after("0.4", "0.3", kLines),
+            "summary.json: expected the accuracy on val of metrics.jsonl, 0.4, as best_val, found "
+            "0.3");
+  EXPECT_EQ(error_after(":2,", ":3,", kLines),
+            "summary.json: expected an epoch of which metrics.jsonl has the accuracy on val as "
+            "best_epoch, found 3");
+  EXPECT_EQ(error_after("0.5", "0.99", kLines),
+            "summary.json: expected what metrics.jsonl has of test as accuracy, found 0.99");
+  EXPECT_EQ(error_after("0.5", "null", kLines),
+            "summary.json: expected what metrics.jsonl has of test as accuracy, found null");
+  EXPECT_EQ(error_after("0.7", "0.6", kLines),
+            "summary.json: expected what metrics.jsonl has of test as accuracy_alone, found "
+            "{\"audio\":0.6}");
+  const std::string untested = kLines.substr(0, kLines.find("{\"split\":\"test\""));
+  EXPECT_EQ(error_after("0.5", "0.5", untested),
+            "summary.json: expected nothing without a line of test in metrics.jsonl as accuracy, "
+            "found 0.5");
+  // What no sample gave a value is null in both.
+  std::string without = kLines;
+  without.replace(without.find("0.5"), 3, "null");
+  EXPECT_EQ(error_after("0.5", "null", without), "nothing was thrown");
+  EXPECT_EQ(error_after("\"seed\"", "\"recipe_hash\":\"1\",\"seed\"", kLines),
+            "summary.json: expected the hash of the recipe.toml beside it as recipe_hash, found "
+            "\"1\"");
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/command_line.h"
+#include "unbraid/core/durable_file.h"
 
 namespace unbraid::testing {
 namespace {
@@ -67,6 +68,63 @@ TEST_F(Compare, TeachesUmtByTheModalitiesAlone) {
   EXPECT_NE(trial.find((folder_ / "out/tuning/alone-left-optimizer.lr=").string()),
             std::string::npos)
       << trial;
+}
+
+TEST_F(Compare, AFusionThatDoesNotFitIsFoundBeforeAnythingIsTrained) {
+  expect_error(compare("--methods joint --seeds 1 --set fusion.type=mmtm"), 3, "fusion");
+  std::string text = read_text(recipe());
+  text +=
+      "[modalities.third]\nkind = \"array\"\ntable = \"table.npy\"\n"
+      "encoder = { type = \"mlp\", layers = [4, 8] }\n";
+  write_text(recipe(), text);
+  std::string manifest = read_text(folder_ / "manifest.csv");
+  manifest.insert(manifest.find('\n'), ",third");
+  for (size_t at = manifest.find('\n') + 1; at < manifest.size(); at += 3) {
+    at = manifest.find('\n', at);
+    manifest.insert(at, ",1");
+  }
+  write_text(folder_ / "manifest.csv", manifest);
+  expect_error(compare("--methods joint --seeds 1 --set fusion.type=film"), 3,
+               "at most two modalities");
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "out"));
+}
+
+TEST_F(Compare, KeepsARunWhoseRecipeIsLost) {
+  ASSERT_EQ(compare("--methods joint --seeds 1 --set train.epochs=1").code, 0);
+  std::filesystem::remove(folder_ / "out/joint-seed0/recipe.toml");
+  const std::string summary = read_text(folder_ / "out/joint-seed0/summary.json");
+  const Outcome outcome = compare("--methods joint --seeds 1 --set train.epochs=1");
+  EXPECT_EQ(outcome.code, 5) << outcome.output;
+  EXPECT_NE(outcome.output.find("joint-seed0/recipe.toml: expected the recipe of the run whose "
+                                "checkpoints are here"),
+            std::string::npos)
+      << outcome.output;
+  EXPECT_EQ(read_text(folder_ / "out/joint-seed0/summary.json"), summary);
+}
+
+TEST_F(Compare, RefusesASummaryOfAnotherRun) {
+  const std::string arguments = "--methods joint,dgl --seeds 1 --set train.epochs=1";
+  ASSERT_EQ(compare(arguments).code, 0);
+  std::filesystem::copy_file(folder_ / "out/joint-seed0/summary.json",
+                             folder_ / "out/dgl-seed0/summary.json",
+                             std::filesystem::copy_options::overwrite_existing);
+  expect_error(compare(arguments), 5,
+               "dgl-seed0/summary.json: expected the hash of the recipe.toml beside it");
+}
+
+TEST_F(Compare, HoldsItsFolder) {
+  std::filesystem::create_directories(folder_ / "out");
+  const FileDescriptor held = lock_folder(folder_ / "out", "tests");
+  expect_error(compare("--methods joint --seeds 1"), 5,
+               "out: another process is comparing in this folder");
+}
+
+TEST_F(Compare, WhatCannotContinueIsSaidBeforeItIsTuned) {
+  ASSERT_EQ(compare("--methods joint --seeds 1 --set train.epochs=1").code, 0);
+  expect_error(
+      compare("--methods joint --seeds 1 --set train.epochs=1 --tune optimizer.lr=0.3,0.4"), 3,
+      "alone-left-seed0: was compared with other settings (optimizer.lr = 0.1, not 0.4)");
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "out/tuning"));
 }
 
 TEST_F(Compare, RefusesAFolderThatIsNone) {

@@ -64,6 +64,19 @@ TEST_F(InspectCommand, WarnsOfAClassWithoutTrainingSamples) {
   EXPECT_NE(outcome.output.find(warning + "3\n"), std::string::npos) << outcome.output;
 }
 
+TEST_F(InspectCommand, WarnsOfNoVal) {
+  const std::string warning = "warning: expected rows of the split val, which training needs";
+  EXPECT_EQ(inspect(folder_ / "sheet.png").output.find(warning), std::string::npos);
+  std::string manifest = read_text(folder_ / "manifest.csv");
+  for (size_t at = 0; (at = manifest.find(",val,")) != std::string::npos;) {
+    manifest.replace(at, 5, ",test,");
+  }
+  write_text(folder_ / "manifest.csv", manifest);
+  const Outcome outcome = inspect(folder_ / "sheet.png");
+  EXPECT_EQ(outcome.code, 0) << outcome.output;
+  EXPECT_NE(outcome.output.find(warning), std::string::npos) << outcome.output;
+}
+
 TEST_F(InspectCommand, FindsThatTheModelDoesNotTakeTheData) {
   const Outcome outcome =
       inspect(folder_ / "sheet.png", "--set 'modalities.left.encoder.layers=[5, 8]'");

@@ -6,6 +6,7 @@
 #include "media/reference.h"
 #include "unbraid/core/error.h"
 #include "unbraid/data/csv.h"
+#include "unbraid/media/file.h"
 
 namespace unbraid {
 namespace {
@@ -131,16 +132,21 @@ TEST_F(Prepare, TakesPublishedListsAndMakesAVal) {
                        {Split::kTest, folder_.write("test.csv", test)}};
   const Prepared prepared = prepare("cremad", lists);
   size_t counts[3] = {};
-  std::map<std::string, int> val_of_class;
+  std::set<std::string> actors[3];
   for (const PreparedSample& sample : prepared.samples) {
-    ++counts[static_cast<size_t>(*sample.split)];
-    val_of_class[sample.label] += *sample.split == Split::kVal ? 1 : 0;
+    const auto split = static_cast<size_t>(*sample.split);
+    ++counts[split];
+    actors[split].insert(sample.id.substr(0, 4));
   }
   EXPECT_EQ(counts[2], 9);
-  EXPECT_EQ(counts[1], 11);  // a tenth of each class: 2 of 19 or 20, 1 of the 11 ANG
-  EXPECT_EQ(val_of_class["ANG"], 1);
-  EXPECT_EQ(val_of_class["HAP"], 2);
-  EXPECT_EQ(counts[0], 120 - 1 - 9 - 11);
+  EXPECT_EQ(counts[0] + counts[1], 120 - 1 - 9);
+  // val has all of what train had of two of the twenty actors.
+  EXPECT_EQ(actors[1].size(), 2);
+  EXPECT_EQ(actors[0].size(), 18);
+  for (const std::string& actor : actors[1]) {
+    EXPECT_FALSE(actors[0].contains(actor)) << actor;
+  }
+  EXPECT_NE(prepared.how_split.find("val: one in ten of the actors of train"), std::string::npos);
   EXPECT_EQ(prepared.left_out.at("in no split list"),
             (std::vector<std::string>{"1020_DFA_NEU_XX"}));
   EXPECT_EQ(prepared.left_out.at("listed, but not there whole"),
@@ -148,6 +154,36 @@ TEST_F(Prepare, TakesPublishedListsAndMakesAVal) {
   lists.split_lists.emplace_back(Split::kVal, folder_.write("val.csv", "1001_DFA_ANG_XX\n"));
   expect_data_error([&] { return prepare("cremad", lists); },
                     {"val.csv:1", "1001_DFA_ANG_XX", "in the list of test too"});
+}
+
+TEST_F(Prepare, RefusesAListOfWhichNothingIsThere) {
+  write_cremad();
+  PrepareOptions lists = options();
+  lists.split_lists = {{Split::kTrain, folder_.write("train.csv", "1001_DFA_NEU_XX\n")},
+                       {Split::kTest, folder_.write("test.csv", "nobody\n")}};
+  expect_data_error([&] { return prepare("cremad", lists); },
+                    {"test.csv: expected clips of", "it lists none that is there whole",
+                     "in no split list: 119"});
+}
+
+TEST_F(Prepare, WithoutWholeClipsTheReasonIsSaid) {
+  write_cremad();
+  fs::remove_all(folder_.file("raw/VideoFlash"));
+  expect_data_error(
+      [&] { return prepare("cremad", options()); },
+      {"expected whole clips of cremad, found none; without face: 120, such as 1001"});
+  frames("raw/Image-01-FPS/1001_DFA_NEU_XX", 2);
+  expect_data_error([&] { return prepare("cremad", options()); },
+                    {"at least 3 actors to split by, found 1; without face: 119"});
+}
+
+TEST_F(Prepare, HiddenFilesAreNotThere) {
+  write_cremad();
+  file("raw/AudioWAV/._1001_DFA_NEU_XX.wav");
+  file("raw/VideoFlash/._1001_DFA_NEU_XX.flv");
+  EXPECT_EQ(prepare("cremad", options()).samples.size(), 120);
+  EXPECT_TRUE(is_image_name("a/b.JPG"));
+  EXPECT_FALSE(is_image_name("a/._b.jpg"));
 }
 
 TEST_F(Prepare, RefusesAnotherLayoutAndOtherClasses) {
@@ -227,6 +263,7 @@ TEST_F(Prepare, VggSoundFollowsItsListWithFramesOrVideos) {
 TEST_F(Prepare, AveFollowsItsLists) {
   fs::create_directories(folder_.file("raw"));
   static_cast<void>(folder_.write("raw/trainSet.txt",
+                                  "\xef\xbb\xbf"
                                   "Church bell&a&good&0&10\nMandolin&b&good&2&8\n"
                                   "Church bell&a&good&3&5\n"));
   static_cast<void>(folder_.write("raw/valSet.txt", "Church bell&c&good&0&10\n"));

@@ -91,6 +91,27 @@ TEST_F(Sound, ReadsWhatLibsndfileOrFfmpegKnow) {
   }
 }
 
+TEST_F(Sound, ReadsCodecsThatLibsndfileDoesNotKnowInItsFormats) {
+  if (!container_support()) {
+    GTEST_SKIP() << "built without FFmpeg";
+  }
+  for (const std::string output :
+       {"-c:a libmp3lame a.wav", "-c:a g722 -ar 16000 b.wav", "-c:a flac c.oga",
+        "-f lavfi -i testsrc=duration=2:size=32x32 -c:v libtheora -c:a libvorbis d.ogv"}) {
+    const size_t space = output.rfind(' ');
+    const std::string path = folder_.file(output.substr(space + 1));
+    run("ffmpeg -y -f lavfi -i sine=frequency=1000:duration=2 " + output.substr(0, space + 1) +
+        path);
+    const torch::Tensor sound = read_audio(path, 16000);
+    EXPECT_NEAR(static_cast<double>(sound.size(0)), 32000, 1500) << output;
+    const torch::Tensor power = torch::fft_rfft(sound.narrow(0, 8000, 16000)).abs();
+    EXPECT_NEAR(static_cast<double>(power.argmax().item<int64_t>()), 1000, 2) << output;
+    const std::string content = content_of(path);
+    const std::string half = folder_.write("half", content.substr(0, content.size() / 2));
+    expect_data_error([&] { return read_audio(half, 16000); }, {half});
+  }
+}
+
 TEST_F(Sound, FindsDamagedAndCutMp3sWithoutChatter) {
   if (!container_support()) {
     GTEST_SKIP() << "libsndfile does not tell";

@@ -326,6 +326,19 @@ TEST_F(Video, FindsFilesCutNearTheirEnd) {
   EXPECT_EQ(video.decode(piped).size(0), 25);
 }
 
+TEST_F(Video, FindsAFlvCutInItsPicturesWhereSoundIsRead) {
+  const std::string path = folder_.file("a.flv");
+  run("ffmpeg -y -f lavfi -i testsrc=duration=6:size=96x64:rate=25 -f lavfi -i "
+      "sine=frequency=440:duration=6 -c:v flv -c:a libmp3lame -ar 22050 " +
+      path);
+  EXPECT_GT(read_audio(path, 16000).size(0), 90000);
+  const std::string whole = content_of(path);
+  for (size_t missing = 1000; missing < whole.size() / 10; missing += 1000) {
+    const std::string cut = folder_.write("cut.flv", whole.substr(0, whole.size() - missing));
+    expect_data_error([&] { return read_audio(cut, 16000); }, {cut});
+  }
+}
+
 TEST_F(Video, ReadsTrimmedClips) {
   // Cut without decoding: what is before the start stays in the file, hidden.
   const std::string whole = write_video("whole.mp4", 25, "-c:v libx264 -g 12 -bf 0");

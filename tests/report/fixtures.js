@@ -66,6 +66,7 @@ function writeRun(folder, kind, seed, { epochs = 25, classes = 10, probes = true
   fs.mkdirSync(folder, { recursive: true });
   const lines = [];
   const probed = [];
+  let best;
   for (let epoch = 1; epoch <= epochs; ++epoch) {
     const { loss, loss_alone } = scores(epoch / epochs);
     const norms = Object.fromEntries(modalities.map((name) =>
@@ -73,7 +74,9 @@ function writeRun(folder, kind, seed, { epochs = 25, classes = 10, probes = true
     lines.push({ epoch, split: "train", loss: 0.9 * loss, loss_alone,
       gradient_norm: { ...norms, fusion: 1, total: 2 }, lr: 0.4, seconds: 1.7 + draw() / 5,
       samples_per_second: 800 });
-    lines.push({ epoch, split: "val", ...scores(epoch / epochs) });
+    const val = scores(epoch / epochs);
+    best = val.accuracy;
+    lines.push({ epoch, split: "val", ...val });
     probed.push({ epoch, modalities: Object.fromEntries(modalities.map((name) => [name, {
       feature_ratio: (kind === "joint" ? 0.35 : 0.8) + 0.3 / epoch + noise(),
       feature_cosine: 0.7 + noise(), share_below_one: 0.9 + noise(),
@@ -92,8 +95,8 @@ function writeRun(folder, kind, seed, { epochs = 25, classes = 10, probes = true
     modalities.map((name) => [name, confusion(count, final[name], draw)])) };
   fs.writeFileSync(path.join(folder, "summary.json"), JSON.stringify({
     method: kind.startsWith("alone-") ? "unimodal" : kind, seed, epochs, best_epoch: epochs,
-    best_by: "accuracy", best_is: "largest", best_val: fused, data_hash: "4f1c9a7702be35d1",
-    recipe_hash: "0", versions: { unbraid: "0.1.0", libtorch: "1.13.1" },
+    best_by: "accuracy", best_is: "largest", best_val: best, data_hash: "4f1c9a7702be35d1",
+    versions: { unbraid: "0.1.0", libtorch: "1.13.1" },
     machine: { processor: "Some processor", cores: 2, threads: 1, device: "cpu" }, ...test,
     confusion: matrices, peak_rss_mb: 420 + 40 * draw(), quarantined: {},
     step_seconds_median: 0.021 + 0.004 * draw(), loader_wait_fraction: 0.02 * draw() }));

@@ -10,6 +10,7 @@
 #include "unbraid/analysis/verdict.h"
 #include "unbraid/core/error.h"
 #include "unbraid/training/json_file.h"
+#include "unbraid/training/run_directory.h"
 
 namespace unbraid {
 namespace {
@@ -18,17 +19,49 @@ using nlohmann::json;
 
 constexpr const char* kSecond = "macro_f1";
 
-/// The seconds of the training lines of metrics.jsonl; a run that was stopped has lines of all of
-/// its parts.
-double training_seconds(const std::filesystem::path& metrics) {
-  double seconds = 0;
+/// What metrics.jsonl says of a run as a whole.
+struct Lines {
+  double seconds = 0;  // of training; a run that was stopped has lines of all of its parts
+  json best;           // the line of val of the best epoch; null without one
+  json test;           // null without one
+};
+
+Lines read_lines(const std::filesystem::path& metrics, int64_t best_epoch) {
+  Lines lines;
   for_each_json_line(metrics, [&](const json& line, const std::string& place) {
     const JsonFields fields(line, place);
-    if (fields.text("split") == "train") {
-      seconds += fields.amount("seconds");
+    const std::string split = fields.text("split");
+    if (split == "train") {
+      lines.seconds += fields.amount("seconds");
+    } else if (split == "val" && fields.count("epoch") == best_epoch) {
+      lines.best = line;
+    } else if (split == "test") {
+      lines.test = line;
     }
   });
-  return seconds;
+  return lines;
+}
+
+/// A summary says again what metrics.jsonl says: one that does not was damaged, or is of another
+/// run.
+void expect_agreement(const JsonFields& summary, const json& fields, const Lines& lines,
+                      const std::string& metric) {
+  if (!lines.best.contains(metric)) {
+    throw summary.error("best_epoch",
+                        "an epoch of which metrics.jsonl has the " + metric + " on val");
+  }
+  if (lines.best.at(metric) != fields.at("best_val")) {
+    throw summary.error("best_val", fmt::format("the {} on val of metrics.jsonl, {},", metric,
+                                                lines.best.at(metric).dump()));
+  }
+  if (fields.contains(metric) && lines.test.is_null()) {
+    throw summary.error(metric, "nothing without a line of test in metrics.jsonl");
+  }
+  for (const auto& [key, value] : lines.test.items()) {
+    if (key != "epoch" && key != "split" && (!fields.contains(key) || fields.at(key) != value)) {
+      throw summary.error(key, "what metrics.jsonl has of test");
+    }
+  }
 }
 
 using Seeds = std::map<int64_t, double>;
@@ -130,6 +163,10 @@ RunResult read_result(const std::filesystem::path& folder, const std::string& la
   result.best_val = score_at(fields, "best_val", result.metric);
   result.peak_rss_mb = fields.amount("peak_rss_mb");
   result.data = data_hash_of(fields);
+  if (fields.has("recipe_hash") &&
+      fields.text("recipe_hash") != RunDirectory::open(folder).recipe_hash()) {
+    throw fields.error("recipe_hash", "the hash of the recipe.toml beside it");
+  }
   const JsonFields skipped = fields.inside("quarantined");
   for (const auto& [split, count] : fields.object("quarantined").items()) {
     result.skipped += skipped.count(split);
@@ -146,7 +183,9 @@ RunResult read_result(const std::filesystem::path& folder, const std::string& la
       result.alone[modality][metric] = score_at(alone, modality, metric);
     }
   }
-  result.seconds = training_seconds(folder / "metrics.jsonl");
+  const Lines lines = read_lines(folder / "metrics.jsonl", fields.count("best_epoch"));
+  expect_agreement(fields, summary, lines, result.metric);
+  result.seconds = lines.seconds;
   return result;
 }
 

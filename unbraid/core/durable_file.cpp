@@ -9,6 +9,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -214,6 +215,15 @@ fs::path prepare_staging(const fs::path& target) {
   fs::path staging = target;
   staging += fmt::format(".tmp.{}", ::getpid());
   return staging;
+}
+
+FileDescriptor lock_folder(const fs::path& folder, const std::string& does) {
+  const int descriptor = open_or_fail(folder, O_RDONLY | O_DIRECTORY, "open");
+  if (::flock(descriptor, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+    ::close(descriptor);
+    throw StorageError(fmt::format("{}: another process {}", folder.string(), does));
+  }
+  return FileDescriptor(descriptor);
 }
 
 fs::path resolved_target(const fs::path& target) {

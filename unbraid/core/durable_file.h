@@ -84,6 +84,10 @@ std::filesystem::path prepare_staging(const std::filesystem::path& target);
 /// `target` without a trailing slash; if it is a symbolic link, what it points to.
 std::filesystem::path resolved_target(const std::filesystem::path& target);
 
+/// Holds a folder until it is closed. Throws StorageError "<folder>: another process <does>" where
+/// another process holds it; on file systems without locks nobody does.
+FileDescriptor lock_folder(const std::filesystem::path& folder, const std::string& does);
+
 /// The folder that holds `target`, "." for a bare name.
 std::filesystem::path folder_of(const std::filesystem::path& target);
 

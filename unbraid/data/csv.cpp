@@ -117,6 +117,10 @@ std::string CsvReader::quoted_field() {
   throw error(first_line, "a quote is opened here and never closed");
 }
 
+bool is_control(char character) {
+  return static_cast<unsigned char>(character) < 0x20 || character == 0x7f;
+}
+
 std::string csv_field(const std::string& text) {
   if (text.find_first_of(",\"\r\n") == std::string::npos) {
     return text;

@@ -39,6 +39,9 @@ class CsvReader {
   size_t record_line_ = 0;
 };
 
+/// Whether it has no place in a line that is shown.
+bool is_control(char character);
+
 /// `text` as a field of a record: in quotes where it must be.
 std::string csv_field(const std::string& text);
 

@@ -32,10 +32,6 @@ std::optional<Split> find_split(std::string_view name) {
   return std::nullopt;
 }
 
-bool is_control(char character) {
-  return static_cast<unsigned char>(character) < 0x20 || character == 0x7f;
-}
-
 // A field as a message may show it: one line, not too long.
 std::string shown(const std::string& field) {
   constexpr size_t kLongest = 80;

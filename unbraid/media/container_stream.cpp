@@ -91,11 +91,11 @@ bool Container::next_packet(const AVStream& stream, AVPacket& packet) {
     }
     require(status, "damaged or truncated");
     note_end(packet);
+    if ((packet.flags & AV_PKT_FLAG_CORRUPT) != 0) {  // of any stream: where the file was cut
+      throw error("damaged or truncated: a packet is marked as corrupt");
+    }
     if (packet.stream_index == stream.index) {
       ++packets_;
-      if ((packet.flags & AV_PKT_FLAG_CORRUPT) != 0) {
-        throw error("damaged or truncated: a packet is marked as corrupt");
-      }
       return true;
     }
   }

@@ -56,8 +56,12 @@ std::string extension_of(const std::filesystem::path& path) {
   return extension;
 }
 
+bool is_hidden(const std::filesystem::path& path) {
+  return path.filename().string().starts_with('.');
+}
+
 bool is_image_name(const std::filesystem::path& path) {
-  const std::string extension = extension_of(path);
+  const std::string extension = is_hidden(path) ? "" : extension_of(path);
   return extension == ".jpg" || extension == ".jpeg" || extension == ".png" || extension == ".webp";
 }
 

@@ -19,7 +19,10 @@ std::string file_stamp(const std::string& path);
 
 /// The extension of a name, in lower case: ".jpg".
 std::string extension_of(const std::filesystem::path& path);
-/// Whether its name ends as that of an image that is read: .jpg, .jpeg, .png or .webp, in any case.
+/// Whether its name begins with a dot, as that of what file managers leave beside files.
+bool is_hidden(const std::filesystem::path& path);
+/// Whether its name ends as that of an image that is read, .jpg, .jpeg, .png or .webp in any case,
+/// and it is not hidden.
 bool is_image_name(const std::filesystem::path& path);
 
 /// Between the two paths of a cell that names a pair, as for optical flow.

@@ -98,7 +98,12 @@ std::vector<std::string> paths_of(const std::string& cell, int64_t channels) {
     throw DataError(fmt::format("expected the paths of u and v of optical flow, 'u{}v', found '{}'",
                                 kPairSeparator, cell));
   }
-  return {cell.substr(0, middle), cell.substr(middle + 1)};
+  std::vector<std::string> paths = {cell.substr(0, middle), cell.substr(middle + 1)};
+  if (paths[0].empty() || paths[1].empty()) {
+    throw DataError(
+        fmt::format("expected the paths of u and v of optical flow, one is empty in '{}'", cell));
+  }
+  return paths;
 }
 
 torch::Tensor read_images(const std::vector<std::string>& paths, int64_t channels,

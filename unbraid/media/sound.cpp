@@ -4,6 +4,7 @@
 #include <sndfile.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cerrno>
 #include <cmath>
@@ -33,27 +34,31 @@ struct SoundCloser {
 };
 using Sound = std::unique_ptr<SNDFILE, SoundCloser>;
 
-// Numbers that libsndfile makes its own of.
-void check_wav_format(const File& file, int64_t offset) {
-  constexpr uint32_t kPcm = 1;
+// The codec of a WAV, as its header numbers it.
+constexpr uint32_t kPcm = 1;
+
+// Refuses numbers that libsndfile makes its own of; returns the codec.
+uint32_t check_wav_format(const File& file, int64_t offset) {
   const std::string format = file.read(offset, 16);
   if (format.size() < 16) {
-    return;  // cut, which is said elsewhere
+    return kPcm;  // cut, which is said elsewhere
   }
+  const uint32_t codec = little_endian(format, 0) & 0xffff;
   const uint32_t block = little_endian(format, 12) & 0xffff;
   const uint32_t bits = little_endian(format, 12) >> 16;
-  if (block == 0 || ((little_endian(format, 0) & 0xffff) == kPcm && bits < 8)) {
+  if (block == 0 || (codec == kPcm && bits < 8)) {
     throw file.error(
         fmt::format("expected blocks of some bytes and samples of 8 bits or more, its header says "
                     "{} and {}",
                     block, bits));
   }
+  return codec;
 }
 
 // libsndfile shortens a cut WAV silently to what is left, so its chunks are held against the size
 // of the file. A program that writes to a pipe leaves a size near the maximum: then nothing is
-// known.
-void check_wav_is_whole(const File& file) {
+// known. Returns its codec.
+uint32_t check_wav_is_whole(const File& file) {
   constexpr uint32_t kUnknownSize = 0x7fff0000;
   const auto require = [&](const char* what, int64_t end) {
     if (end > file.size()) {
@@ -63,6 +68,7 @@ void check_wav_is_whole(const File& file) {
   };
   constexpr int kMostChunks = 10000;
   int64_t offset = 12;
+  uint32_t codec = kPcm;
   for (int chunks = 0; offset + 8 <= file.size(); ++chunks) {
     if (chunks == kMostChunks) {
       throw file.error(fmt::format("no sound in its first {} chunks", kMostChunks));
@@ -70,10 +76,10 @@ void check_wav_is_whole(const File& file) {
     const std::string chunk = file.read(offset, 8);
     const uint32_t size = little_endian(chunk, 4);
     if (chunk.starts_with("fmt ")) {
-      check_wav_format(file, offset + 8);
+      codec = check_wav_format(file, offset + 8);
     }
     if (chunk.starts_with("data") && size >= kUnknownSize) {
-      return;
+      return codec;
     }
     if (chunk.starts_with("data")) {
       require("the sound in its header", offset + 8 + size);
@@ -85,6 +91,14 @@ void check_wav_is_whole(const File& file) {
   if (riff_size < kUnknownSize) {
     require("the content in its header", 8 + int64_t{riff_size} - riff_size % 2);
   }
+  return codec;
+}
+
+/// Of the codecs that a WAV may have, those that libsndfile reads: PCM, ADPCM of Microsoft and IMA,
+/// floating point, A-law, mu-law, GSM 6.10, G.721 and what the extended header names.
+bool reads_codec(uint32_t codec) {
+  constexpr std::array<uint32_t, 9> kKnown = {kPcm, 2, 3, 6, 7, 0x11, 0x31, 0x40, 0xfffe};
+  return std::find(kKnown.begin(), kKnown.end(), codec) != kKnown.end();
 }
 
 // libsndfile takes the last page that is there for the last of all. That one carries a flag.
@@ -115,9 +129,9 @@ bool is_mpeg_audio(const std::string& magic) {
          (magic.size() > 1 && byte(0) == 0xff && (byte(1) & 0xe0) == 0xe0 && (byte(1) & 6) != 0);
 }
 
-// Null when libsndfile does not know the format, which may still be one of FFmpeg's, and for MPEG
-// audio where there is FFmpeg: libsndfile's decoder reads on where it is damaged or cut, and says
-// so on standard error.
+// Null when libsndfile does not know the format or what is in it, which may still be one of
+// FFmpeg's, and for MPEG audio where there is FFmpeg: libsndfile's decoder reads on where it is
+// damaged or cut, and says so on standard error.
 Sound open_sound(const File& file, SF_INFO& info) {
   const std::string magic = file.read(0, 12);
   const bool wav = magic.size() == 12 && magic.starts_with("RIFF") && magic.ends_with("WAVE");
@@ -126,7 +140,10 @@ Sound open_sound(const File& file, SF_INFO& info) {
     return nullptr;
   }
   if (wav) {
-    check_wav_is_whole(file);
+    const uint32_t codec = check_wav_is_whole(file);
+    if (!reads_codec(codec) && container_support()) {
+      return nullptr;
+    }
   } else if (ogg) {
     check_ogg_is_whole(file);
   } else {
@@ -139,7 +156,7 @@ Sound open_sound(const File& file, SF_INFO& info) {
     throw file.error(fmt::format("cannot be read: {}", std::strerror(errno)));
   }
   Sound sound(sf_open_fd(descriptor, SFM_READ, &info, SF_TRUE));
-  if (sound == nullptr && (wav || ogg || magic.starts_with("fLaC") || !container_support())) {
+  if (sound == nullptr && (wav || magic.starts_with("fLaC") || !container_support())) {
     throw file.error(fmt::format("damaged audio, or none: {}", sf_strerror(nullptr)));
   }
   if (sound == nullptr) {
@@ -195,11 +212,12 @@ std::vector<float> read_mono(const File& file, SNDFILE* sound, const SF_INFO& in
   return mono;
 }
 
-// The frames that its header names; libsndfile estimates them for MP3.
+// The frames that its header names; libsndfile estimates them for MP3, also in a WAV.
 void check_frames(const File& file, const SF_INFO& info, const std::vector<float>& mono) {
   const auto found = static_cast<int64_t>(mono.size());
-  const bool exact =
-      info.frames != SF_COUNT_MAX && (info.format & SF_FORMAT_TYPEMASK) != SF_FORMAT_MPEG;
+  const bool exact = info.frames != SF_COUNT_MAX &&
+                     (info.format & SF_FORMAT_TYPEMASK) != SF_FORMAT_MPEG &&
+                     (info.format & SF_FORMAT_SUBMASK) != SF_FORMAT_MPEG_LAYER_III;
   if (exact && found != info.frames) {
     throw file.error(fmt::format("truncated: expected {} frames, found {}", info.frames, found));
   }

@@ -121,6 +121,22 @@ int64_t big_endian(const std::string& bytes, size_t offset) {
   return value;
 }
 
+// Adobe's: a header, then tags of sound, pictures and texts, each with its size before it and the
+// size of the one before between them.
+void check_flv(const File& file, const std::string& start) {
+  constexpr int64_t kTagHeader = 11;
+  Bytes bytes(file);
+  const auto is_tag = [](int type) { return type == 8 || type == 9 || type == 18; };
+  for (int64_t at = big_endian(start, 5) + 4; is_tag(bytes.at(at)); at += 4) {
+    int64_t size = 0;
+    for (int64_t i = 1; i <= 3; ++i) {
+      size = size << 8 | std::max(bytes.at(at + i), 0);
+    }
+    at += kTagHeader + size;
+    expect_bytes(file, at);
+  }
+}
+
 // Sun's: where the samples begin and how many bytes they take, which a stream does not know.
 void check_au(const File& file, const std::string& start) {
   constexpr int64_t kUnknown = 0xffffffff;
@@ -152,6 +168,8 @@ void check_is_whole(const File& file) {
     check_asf(file);
   } else if (start.starts_with("GIF8")) {
     check_gif(file);
+  } else if (start.starts_with("FLV\x01")) {
+    check_flv(file, start);
   } else if (start.starts_with("FORM") && (start.ends_with("AIFF") || start.ends_with("AIFC"))) {
     expect_bytes(file, 8 + big_endian(start, 4));
   } else if (start.starts_with(".snd")) {

@@ -1,12 +1,7 @@
 #include "unbraid/training/run_directory.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <cmath>
-#include <cstring>
 #include <fstream>
 
 #include <fmt/format.h>
@@ -134,16 +129,7 @@ bool RunDirectory::has(const std::string& name) const {
 bool RunDirectory::has_summary() const { return is_there(path_ / "summary.json"); }
 
 FileDescriptor RunDirectory::lock() const {
-  const int descriptor = ::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (descriptor < 0) {
-    throw StorageError(path_.string() + ": cannot be opened: " + std::strerror(errno));
-  }
-  // File systems without locks answer with other errors: there the user keeps runs apart.
-  if (::flock(descriptor, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
-    ::close(descriptor);
-    throw StorageError(path_.string() + ": another process is training in this folder");
-  }
-  return FileDescriptor(descriptor);
+  return lock_folder(path_, "is training in this folder");
 }
 
 void RunDirectory::check_free(const fs::path& path) {
@@ -152,6 +138,11 @@ void RunDirectory::check_free(const fs::path& path) {
                 path.string() +
                     ": already holds a run; \"unbraid train\" with --resume continues it, --out "
                     "names another folder");
+  }
+  if (!is_there(path / "recipe.toml") && was_ever_written(path / "checkpoints" / "last")) {
+    throw StorageError(
+        (path / "recipe.toml").string() +
+        ": expected the recipe of the run whose checkpoints are here, it is missing");
   }
   if (is_there(path / "checkpoints")) {
     return;  // of a run that ended before its first checkpoint

@@ -8,7 +8,6 @@
 #include <fmt/ranges.h>
 
 #include "unbraid/core/error.h"
-#include "unbraid/core/random.h"
 #include "unbraid/data/csv.h"
 #include "unbraid/media/file.h"
 
@@ -27,7 +26,9 @@ void each_entry(const fs::path& folder, const Visit& visit) {
   }
   for (fs::directory_iterator entry(folder, failure), end; !failure && entry != end;
        entry.increment(failure)) {
-    visit(*entry);
+    if (!is_hidden(entry->path())) {
+      visit(*entry);
+    }
   }
   if (failure) {
     throw DataError(fmt::format("{}: cannot be read: {}", folder.string(), failure.message()));
@@ -45,33 +46,6 @@ std::vector<std::string> parts_of(const std::string& text, char separator) {
     }
   }
   return parts;
-}
-
-/// Gives whole groups of clips (an actor, a video) to a split: a tenth of them to val and to test
-/// each, drawn by the seed.
-void split_by_group(const PrepareOptions& options, const std::string& what,
-                    const std::function<std::string(const std::string& id)>& group_of,
-                    Prepared& prepared) {
-  std::set<std::string> names;
-  for (const PreparedSample& sample : prepared.samples) {
-    names.insert(group_of(sample.id));
-  }
-  std::vector<std::string> groups(names.begin(), names.end());
-  if (groups.size() < 3) {
-    throw DataError(fmt::format("{}: expected clips of at least 3 {}s to split by, found {}",
-                                options.raw.string(), what, groups.size()));
-  }
-  RandomStream::of(options.seed, 0, "", "split").shuffle(groups);
-  const size_t tenth = std::max<size_t>(1, (groups.size() + 5) / 10);
-  std::map<std::string, Split> split_of;
-  for (size_t i = 0; i < groups.size(); ++i) {
-    split_of[groups[i]] = i < tenth ? Split::kTest : i < 2 * tenth ? Split::kVal : Split::kTrain;
-  }
-  for (PreparedSample& sample : prepared.samples) {
-    sample.split = split_of.at(group_of(sample.id));
-  }
-  prepared.how_split =
-      fmt::format("by {}, so that none is in two of them, by seed {}", what, options.seed);
 }
 
 /// Clips of UCF-101 by the names that its lists have: frames and flow are published with another
@@ -94,6 +68,14 @@ Clips either(Clips first, Clips second) {
 }
 
 }  // namespace
+
+std::string read_list(const fs::path& path) {
+  std::string content = read_file(path.string(), kMaxListBytes);
+  if (content.starts_with("\xef\xbb\xbf")) {
+    content.erase(0, 3);
+  }
+  return content;
+}
 
 Clips clips_in(const fs::path& folder, const std::vector<std::string>& extensions) {
   Clips clips;
@@ -218,11 +200,8 @@ Prepared prepare_cremad(const PrepareOptions& options) {
                           }
                           return label;
                         });
-  if (options.split_lists.empty()) {
-    split_by_group(
-        options, "actor", [](const std::string& id) { return id.substr(0, id.find('_')); },
-        prepared);
-  }
+  prepared.group = "actor";
+  prepared.group_of = [](const std::string& id) { return id.substr(0, id.find('_')); };
   return prepared;
 }
 
@@ -306,7 +285,7 @@ Prepared prepare_ave(const PrepareOptions& options) {
   for (const Split split : {Split::kTest, Split::kVal, Split::kTrain}) {
     const std::string list = (raw / fmt::format("{}Set.txt", name_of(split))).string();
     size_t line = 0;
-    for (const std::string& entry : parts_of(read_file(list, kMaxListBytes), '\n')) {
+    for (const std::string& entry : parts_of(read_list(list), '\n')) {
       ++line;
       if (entry.empty() || entry == "\r") {
         continue;
@@ -352,11 +331,11 @@ Prepared prepare_ucf101(const PrepareOptions& options) {
     }
   }
   // v_<class>_g<group>_c<clip>
-  const auto group_at = [&](const std::string& clip) {
+  const auto group_at = [raw = options.raw.string()](const std::string& clip) {
     const size_t place = clip.rfind("_g");
     if (!clip.starts_with("v_") || place == std::string::npos || place < 2) {
-      throw DataError(fmt::format("{}: expected clips v_<class>_g<group>_c<clip>, found {}",
-                                  options.raw.string(), clip));
+      throw DataError(
+          fmt::format("{}: expected clips v_<class>_g<group>_c<clip>, found {}", raw, clip));
     }
     return place;
   };
@@ -367,15 +346,11 @@ Prepared prepare_ucf101(const PrepareOptions& options) {
     sample.cells[1] += fmt::format("{}{}", kPairSeparator, v.at(sample.id).string());
   }
   prepared.classes = sorted_labels(prepared);
-  if (options.split_lists.empty()) {
-    split_by_group(
-        options, "group",
-        [&](const std::string& id) {
-          const size_t place = group_at(id);
-          return id.substr(place, id.rfind("_c") - place);
-        },
-        prepared);
-  }
+  prepared.group = "group";
+  prepared.group_of = [group_at](const std::string& id) {
+    const size_t place = group_at(id);
+    return id.substr(place, id.rfind("_c") - place);
+  };
   return prepared;
 }
 

@@ -43,9 +43,12 @@ Prepared prepare_mosi(const PrepareOptions& options);
 Prepared prepare_folders(const PrepareOptions& options);
 
 inline constexpr int64_t kMaxListBytes = int64_t{256} << 20;  // of a published list
+/// A published list without the byte order mark that it may begin with.
+std::string read_list(const std::filesystem::path& path);
 
 /// Files of a folder with one of `extensions` (".wav"), by their name without it; or, for "/", its
-/// folders by name. Throws DataError when two have one name; a folder that is not there is empty.
+/// folders by name. Throws DataError when two have one name; a folder that is not there is empty,
+/// and what is hidden (".name") is not there.
 using Clips = std::map<std::string, std::filesystem::path>;
 Clips clips_in(const std::filesystem::path& folder, const std::vector<std::string>& extensions);
 /// The names of the folders in `folder`.

@@ -38,17 +38,12 @@ constexpr std::array kDataSets = {
     Entry{"folders", prepare_folders, 0},
 };
 
-constexpr double kValShare = 0.1;
-
 /// One clip a line: what comes before the first comma or blank, without folders and the extension
 /// that lists of UCF-101 have.
 std::map<std::string, Split> read_lists(const PrepareOptions& options) {
   std::map<std::string, Split> split_of;
   for (const auto& [split, path] : options.split_lists) {
-    std::string content = read_file(path.string(), kMaxListBytes);
-    if (content.starts_with("\xef\xbb\xbf")) {
-      content.erase(0, 3);
-    }
+    const std::string content = read_list(path);
     size_t line = 0;
     for (size_t begin = 0; begin < content.size();) {
       const size_t end = std::min(content.find('\n', begin), content.size());
@@ -73,6 +68,20 @@ std::map<std::string, Split> read_lists(const PrepareOptions& options) {
   return split_of;
 }
 
+bool has_split(const Prepared& prepared, Split split) {
+  return std::any_of(prepared.samples.begin(), prepared.samples.end(),
+                     [split](const PreparedSample& sample) { return sample.split == split; });
+}
+
+/// "; without face: 3, such as 1001_DFA_ANG_XX".
+std::string left_out_of(const Prepared& prepared) {
+  std::string reasons;
+  for (const auto& [reason, ids] : prepared.left_out) {
+    reasons += fmt::format("; {}: {}, such as {}", reason, ids.size(), ids.front());
+  }
+  return reasons;
+}
+
 void apply_lists(const PrepareOptions& options, Prepared& prepared) {
   auto split_of = read_lists(options);
   std::erase_if(prepared.samples, [&](PreparedSample& sample) {
@@ -85,9 +94,11 @@ void apply_lists(const PrepareOptions& options, Prepared& prepared) {
     split_of.erase(listed);
     return false;
   });
-  if (prepared.samples.empty()) {
-    throw DataError(fmt::format("{}: expected clips of {}, it lists none that is there whole",
-                                options.split_lists.front().second.string(), options.raw.string()));
+  for (const auto& [split, path] : options.split_lists) {
+    if (!has_split(prepared, split)) {
+      throw DataError(fmt::format("{}: expected clips of {}, it lists none that is there whole{}",
+                                  path.string(), options.raw.string(), left_out_of(prepared)));
+    }
   }
   for (const auto& [id, split] : split_of) {
     prepared.left_out["listed, but not there whole"].push_back(id);
@@ -95,39 +106,94 @@ void apply_lists(const PrepareOptions& options, Prepared& prepared) {
   prepared.how_split = "as the split lists say";
 }
 
-/// A part of train becomes val: one in ten of each class, or of all where labels are scores, drawn
-/// by the seed.
-void make_val(const PrepareOptions& options, Prepared& prepared) {
+/// The groups of the samples of `split`, shuffled by the seed.
+std::vector<std::string> shuffled_groups(const PrepareOptions& options, const Prepared& prepared,
+                                         std::optional<Split> split) {
+  std::set<std::string> names;
+  for (const PreparedSample& sample : prepared.samples) {
+    if (sample.split == split) {
+      names.insert(prepared.group_of(sample.id));
+    }
+  }
+  std::vector<std::string> groups(names.begin(), names.end());
+  RandomStream::of(options.seed, 0, "", "split").shuffle(groups);
+  return groups;
+}
+
+/// Of a number of clips or groups, rounded, but one where there are two or more.
+size_t tenth_of(size_t count) { return count < 2 ? 0 : std::max<size_t>(1, (count + 5) / 10); }
+
+/// Gives whole groups of clips (an actor, a video) to a split: a tenth of them to val and to test
+/// each.
+void split_by_group(const PrepareOptions& options, Prepared& prepared) {
+  const std::vector<std::string> groups = shuffled_groups(options, prepared, std::nullopt);
+  if (groups.size() < 3) {
+    throw DataError(fmt::format("{}: expected clips of at least 3 {}s to split by, found {}{}",
+                                options.raw.string(), prepared.group, groups.size(),
+                                left_out_of(prepared)));
+  }
+  const size_t tenth = tenth_of(groups.size());
+  std::map<std::string, Split> split_of;
+  for (size_t i = 0; i < groups.size(); ++i) {
+    split_of[groups[i]] = i < tenth ? Split::kTest : i < 2 * tenth ? Split::kVal : Split::kTrain;
+  }
+  for (PreparedSample& sample : prepared.samples) {
+    sample.split = split_of.at(prepared.group_of(sample.id));
+  }
+  prepared.how_split = fmt::format("by {}, so that none is in two of them, by seed {}",
+                                   prepared.group, options.seed);
+}
+
+/// One in ten of each class, or of all where labels are scores.
+void make_val_of_clips(const PrepareOptions& options, Prepared& prepared) {
   std::map<std::string, std::vector<PreparedSample*>> by_class;
   for (PreparedSample& sample : prepared.samples) {
-    if (sample.split == Split::kVal) {
-      return;
-    }
     if (sample.split == Split::kTrain) {
       by_class[options.scores ? "" : sample.label].push_back(&sample);
     }
   }
   for (auto& [label, samples] : by_class) {
     RandomStream::of(options.seed, 0, label, "val").shuffle(samples);
-    const auto share =
-        static_cast<size_t>(std::lround(kValShare * static_cast<double>(samples.size())));
-    const size_t taken = samples.size() < 2 ? 0 : std::max<size_t>(1, share);
-    for (size_t i = 0; i < taken; ++i) {
-      samples[i]->split = Split::kVal;
+    samples.resize(tenth_of(samples.size()));
+    for (PreparedSample* sample : samples) {
+      sample->split = Split::kVal;
     }
   }
   prepared.how_split += fmt::format("; val: one in ten of train{}, by seed {}",
                                     options.scores ? "" : ", of each class", options.seed);
 }
 
+/// A part of train becomes val, drawn by the seed: whole groups where the data set has them, so
+/// that none is trained on and chosen by.
+void make_val(const PrepareOptions& options, Prepared& prepared) {
+  if (has_split(prepared, Split::kVal)) {
+    return;
+  }
+  std::vector<std::string> groups;
+  if (prepared.group_of) {
+    groups = shuffled_groups(options, prepared, Split::kTrain);
+  }
+  if (groups.size() < 2) {
+    make_val_of_clips(options, prepared);
+    return;
+  }
+  groups.resize(tenth_of(groups.size()));
+  for (PreparedSample& sample : prepared.samples) {
+    const bool chosen =
+        sample.split == Split::kTrain &&
+        std::find(groups.begin(), groups.end(), prepared.group_of(sample.id)) != groups.end();
+    sample.split = chosen ? Split::kVal : sample.split;
+  }
+  prepared.how_split += fmt::format("; val: one in ten of the {}s of train, by seed {}",
+                                    prepared.group, options.seed);
+}
+
 void check_splits(const PrepareOptions& options, const Prepared& prepared) {
   for (const Split split : {Split::kTrain, Split::kVal}) {
-    const bool any =
-        std::any_of(prepared.samples.begin(), prepared.samples.end(),
-                    [split](const PreparedSample& sample) { return sample.split == split; });
-    if (!any) {
-      throw DataError(fmt::format("{}: expected clips of the split {}, found none ({})",
-                                  options.raw.string(), name_of(split), prepared.how_split));
+    if (!has_split(prepared, split)) {
+      throw DataError(fmt::format("{}: expected clips of the split {}, found none ({}{})",
+                                  options.raw.string(), name_of(split), prepared.how_split,
+                                  left_out_of(prepared)));
     }
   }
 }
@@ -200,21 +266,19 @@ Prepared prepare(const std::string& data_set, const PrepareOptions& options) {
   PrepareOptions absolute = options;
   absolute.raw = fs::absolute(options.raw).lexically_normal();
   Prepared prepared = entry->prepare(absolute);
+  if (prepared.samples.empty()) {
+    throw DataError(fmt::format("{}: expected whole clips of {}, found none{}",
+                                options.raw.string(), data_set, left_out_of(prepared)));
+  }
   if (!options.split_lists.empty()) {
     apply_lists(options, prepared);
+  } else if (prepared.group_of) {
+    split_by_group(options, prepared);
   }
   make_val(options, prepared);
   std::sort(
       prepared.samples.begin(), prepared.samples.end(),
       [](const PreparedSample& left, const PreparedSample& right) { return left.id < right.id; });
-  if (prepared.samples.empty()) {
-    std::string reasons;
-    for (const auto& [reason, ids] : prepared.left_out) {
-      reasons += fmt::format("; {}: {}, such as {}", reason, ids.size(), ids.front());
-    }
-    throw DataError(fmt::format("{}: expected whole clips of {}, found none{}",
-                                options.raw.string(), data_set, reasons));
-  }
   if (options.scores) {
     check_splits(options, prepared);
   } else {
@@ -227,6 +291,11 @@ std::string manifest_of(const Prepared& prepared, const fs::path& folder) {
   const fs::path base = fs::absolute(folder).lexically_normal();
   std::string text = fmt::format("id,split,label,{}\n", fmt::join(prepared.modalities, ","));
   for (const PreparedSample& sample : prepared.samples) {
+    if (std::any_of(sample.id.begin(), sample.id.end(), is_control)) {
+      throw DataError(
+          fmt::format("{}: expected a name in printable characters, of which the id is made",
+                      sample.cells.front()));
+    }
     text += fmt::format("{},{},{}", csv_field(sample.id), name_of(*sample.split),
                         csv_field(sample.label));
     for (size_t m = 0; m < sample.cells.size(); ++m) {
@@ -239,6 +308,11 @@ std::string manifest_of(const Prepared& prepared, const fs::path& folder) {
         continue;
       }
       const size_t pair = cell.find(kPairSeparator);
+      if (pair != std::string::npos && cell.find(kPairSeparator, pair + 1) != std::string::npos) {
+        throw DataError(
+            fmt::format("{}: expected paths without {}, which is between the two of a pair", cell,
+                        kPairSeparator));
+      }
       const std::string second =
           pair == std::string::npos
               ? ""
@@ -299,6 +373,9 @@ std::string report_of(const Prepared& prepared) {
     text += row(name, counts[name]);
   }
   text += row("all", totals);
+  if (totals[static_cast<size_t>(Split::kTest)] == 0) {
+    text += "warning: there is no test sample\n";
+  }
   for (const std::string& name : prepared.classes) {
     if (counts[name][static_cast<size_t>(Split::kTrain)] == 0) {
       text += fmt::format("warning: the class {} has no training sample\n", name);

@@ -53,6 +53,10 @@ struct Prepared {
   std::map<std::string, std::vector<std::string>> left_out;
   std::set<std::string> texts = {};        // modalities whose cells are the text itself
   std::vector<PreparedTable> tables = {};  // of the modalities that have one
+  /// What clips that would leak into each other have in common, "actor", and which one a clip has;
+  /// of data sets whose splits are made.
+  std::string group = {};
+  std::function<std::string(const std::string& id)> group_of = {};
 };
 
 /// The names that `prepare` knows.
