@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <filesystem>
 #include <iostream>
 #include <memory>
@@ -10,6 +11,7 @@
 #include "apps/unbraid/commands.h"
 #include "unbraid/core/durable_file.h"
 #include "unbraid/models/torchscript_export.h"
+#include "unbraid/tasks/regression.h"
 #include "unbraid/training/recipe.h"
 #include "unbraid/training/run_directory.h"
 #include "unbraid/training/toml.h"
@@ -78,6 +80,18 @@ std::string as_torchscript(MultimodalModelImpl& model, const std::vector<size_t>
   return file.str();
 }
 
+/// How the model's outputs become what labels have; "" where they are that.
+std::string units_of(const Task& task) {
+  const auto* regression = dynamic_cast<const Regression*>(&task);
+  if (regression == nullptr ||
+      (regression->options().mean.empty() && regression->options().deviation.empty())) {
+    return "";
+  }
+  return fmt::format("outputs are normalised: times [{}] plus [{}] they are in the labels' units\n",
+                     fmt::join(regression->options().deviation, ", "),
+                     fmt::join(regression->options().mean, ", "));
+}
+
 void run(const ExportArguments& arguments) {
   const bool torchscript = format_of(arguments) == "torchscript";
   const RunDirectory directory = RunDirectory::open(arguments.run);
@@ -114,6 +128,11 @@ void run(const ExportArguments& arguments) {
       "{}: {}{}, {} tensors of {} values, epoch {}\n", arguments.out,
       whole ? "the model" : fmt::format("the encoder of {}", arguments.encoder),
       torchscript ? " as TorchScript" : " as weights", weights.size(), values, state.epoch);
+  if (torchscript && whole) {
+    std::vector<std::string> inputs;
+    std::transform(names.begin(), names.end(), std::back_inserter(inputs), argument_name);
+    std::cout << fmt::format("forward({})\n{}", fmt::join(inputs, ", "), units_of(*recipe.task));
+  }
 }
 
 }  // namespace

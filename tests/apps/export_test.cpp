@@ -69,6 +69,27 @@ TEST_F(Export, WeightsHaveTheNamesOfTheDesign) {
   EXPECT_EQ(names, (std::vector<std::string>{"fc1.weight", "fc1.bias"}));
 }
 
+TEST_F(Export, SaysHowAModelIsCalledAndWhatItsOutputsMean) {
+  std::string text = read_text(recipe());
+  const std::string task = "type = \"classification\"\nclasses = 3\n";
+  text.replace(text.find(task), task.size(), "type = \"regression\"\nmean = 50.0\nstd = 20.0\n");
+  for (size_t at = 0; (at = text.find("modalities.left")) != std::string::npos;) {
+    text.replace(at, 15, "modalities.torch");
+  }
+  write_text(recipe(), text);
+  std::string manifest = read_text(folder_ / "manifest.csv");
+  manifest.replace(manifest.find("left"), 4, "torch");
+  write_text(folder_ / "manifest.csv", manifest);
+  ASSERT_EQ(train("--set train.epochs=1").code, 0);
+  const Outcome outcome = export_run("model.pt");
+  ASSERT_EQ(outcome.code, 0) << outcome.output;
+  EXPECT_NE(outcome.output.find("forward(modality_torch, right)\noutputs are normalised: times "
+                                "[20] plus [50] they are in the labels' units\n"),
+            std::string::npos)
+      << outcome.output;
+  EXPECT_EQ(export_run("weights.safetensors").output.find("forward("), std::string::npos);
+}
+
 TEST_F(Export, RefusesWhatIsWrong) {
   ASSERT_EQ(train("--set train.epochs=1").code, 0);
   expect_error(export_run("model.onnx"), 2, "ends in .safetensors (weights) or .pt (TorchScript)");

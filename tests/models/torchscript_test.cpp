@@ -196,6 +196,10 @@ TEST_F(TorchScript, FindsKindAndSizeFromItsOutput) {
   }
   TorchScriptEncoder scalar(
       saved(with_source("def forward(self, x: Tensor) -> Tensor:\n  return torch.sum(x)\n")));
+  TorchScriptEncoder doubled(saved(with_source(
+      "def forward(self, x: Tensor) -> Tensor:\n  return torch.linear(x, self.w).double()\n")));
+  EXPECT_NE(refusal(doubled, torch::randn({2, 4})).find("features of float32, found float64"),
+            std::string::npos);
   EXPECT_NE(refusal(scalar, torch::randn({2, 4})).find("expected features [B, d]"),
             std::string::npos);
 }

@@ -77,6 +77,7 @@ RoutedResult routed_backward(const TrainingStep& step, const GradientRoute& rout
 
 std::vector<std::string> method_names() {
   std::vector<std::string> names;
+  names.reserve(kMethods.size());
   for (const Entry& entry : kMethods) {
     names.emplace_back(entry.type);
   }

@@ -38,11 +38,6 @@ torch::jit::Module copied(const torch::jit::Module& script) {
   return copy;
 }
 
-std::string argument_name(const std::string& modality) {
-  const bool number = std::isdigit(static_cast<unsigned char>(modality.front())) != 0;
-  return number ? fmt::format("modality_{}", modality) : script::submodule_name(modality);
-}
-
 /// The tensors of `module` and its submodules, with forward where there is a source.
 torch::jit::Module converted(const torch::nn::Module& module,
                              const std::shared_ptr<torch::jit::CompilationUnit>& unit) {
@@ -69,6 +64,11 @@ torch::jit::Module converted(const torch::nn::Module& module,
 }
 
 }  // namespace
+
+std::string argument_name(const std::string& modality) {
+  const bool number = std::isdigit(static_cast<unsigned char>(modality.front())) != 0;
+  return number ? fmt::format("modality_{}", modality) : script::submodule_name(modality);
+}
 
 bool has_torchscript(const torch::nn::Module& part) {
   return dynamic_cast<const TorchScriptEncoder*>(&part) != nullptr || !source_of(part).empty();

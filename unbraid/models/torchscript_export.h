@@ -12,10 +12,13 @@ bool has_torchscript(const torch::nn::Module& part);
 /// parameters and buffers and `forward(x: Tensor) -> Tensor`.
 torch::jit::Module to_torchscript(const Encoder& encoder);
 
+/// What `forward` of a whole model calls the argument of a modality: its name, or, where that is a
+/// word of TorchScript or starts with a digit, with "modality_" in front.
+std::string argument_name(const std::string& modality);
+
 /// The same for a whole model, whose parts all have a form in TorchScript: `forward` takes an
-/// Optional[Tensor] for each modality in their order, named like it, None and the default being
-/// that it is absent, and returns the fused output. A name that is a word of TorchScript, or an
-/// argument that starts with a digit, has "modality_" in front.
+/// Optional[Tensor] for each modality in their order, named as argument_name says, None and the
+/// default being that it is absent, and returns the fused output.
 torch::jit::Module to_torchscript(MultimodalModelImpl& model);
 
 }  // namespace unbraid

@@ -32,6 +32,8 @@ class Regression : public Task {
  public:
   explicit Regression(RegressionOptions options);
 
+  [[nodiscard]] const RegressionOptions& options() const { return options_; }
+
   [[nodiscard]] int64_t outputs() const override { return options_.targets; }
   /// Normalised.
   [[nodiscard]] torch::Tensor target(const std::string& label) const override;

@@ -185,6 +185,8 @@ void TorchScriptEncoder::follow_buffers() {
 }
 
 void TorchScriptEncoder::check_feature(const torch::Tensor& input, const torch::Tensor& feature) {
+  TORCH_CHECK(feature.scalar_type() != torch::kDouble || input.scalar_type() == torch::kDouble,
+              "[torchscript] ", file_, ": expected features of float32, found float64");
   const bool is_feature = feature.dim() >= 2 && feature.dim() <= 4 &&
                           feature.size(0) == input.size(0) && feature.is_floating_point();
   const auto kind = static_cast<FeatureKind>(feature.dim() - 2);
