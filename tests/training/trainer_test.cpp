@@ -505,6 +505,35 @@ TEST(Train, KeepsTheSummaryOfAFinishedRun) {
   EXPECT_EQ(metrics_of(folder).size(), lines);
 }
 
+TEST(Train, WhatAFinishedRunSaysOfTestAgreesWhateverBecomesOfTest) {
+  class Unreadable : public ToyData {
+   public:
+    using ToyData::ToyData;
+    [[nodiscard]] Sample get(size_t /*index*/, uint64_t /*epoch*/,
+                             bool /*training*/) const override {
+      throw DataError("gone");
+    }
+  };
+  const TemporaryFolder folder;
+  RunDirectory directory = RunDirectory::create(folder / "run", "");
+  train(make_parts(), make_settings(), directory);
+  const std::string summary = read_text(folder / "run/summary.json");
+  const std::string metrics = read_text(folder / "run/metrics.jsonl");
+  TrainingParts parts = make_parts();
+  parts.test = std::make_shared<Unreadable>(31, 3);
+  EXPECT_THROW(train(parts, make_settings(), directory, true), DataError);
+  parts.test = nullptr;
+  train(parts, make_settings(), directory, true);
+  EXPECT_EQ(read_text(folder / "run/summary.json"), summary);
+  EXPECT_EQ(read_text(folder / "run/metrics.jsonl"), metrics);
+  // Of other samples it has other scores, in both places.
+  parts.test = std::make_shared<ToyData>(40, 4);
+  train(parts, make_settings(), directory, true);
+  const json tested = metrics_of(folder).back();
+  EXPECT_NE(tested["loss"], json::parse(summary)["loss"]);
+  EXPECT_EQ(tested["loss"], json::parse(read_text(folder / "run/summary.json"))["loss"]);
+}
+
 TEST(Train, IsAloneInItsFolder) {
   const TemporaryFolder folder;
   RunDirectory directory = RunDirectory::create(folder / "run", "");

@@ -88,18 +88,22 @@ RunState state_from(const fs::path& path, const std::string& recipe) {
   return state;
 }
 
-/// Drops the lines of `path`, a file of JSON lines, from epochs after `epoch` and of test.
-void forget_lines_after(int64_t epoch, const fs::path& path) {
+/// Drops the lines of `path`, a file of JSON lines, from epochs after `epoch` and of test; returns
+/// the last of test.
+json forget_lines_after(int64_t epoch, const fs::path& path) {
   std::string kept;
+  json tested;
   for (const json& record : whole_json_lines(path)) {
     const auto of = record.find("epoch");
     const auto split = record.find("split");
-    if (of != record.end() && of->is_number_integer() && of->get<int64_t>() <= epoch &&
-        (split == record.end() || *split != "test")) {
+    if (split != record.end() && *split == "test") {
+      tested = record;
+    } else if (of != record.end() && of->is_number_integer() && of->get<int64_t>() <= epoch) {
       kept += record.dump() + "\n";
     }
   }
   write_file_durably(path, kept);
+  return tested;
 }
 
 }  // namespace
@@ -255,11 +259,11 @@ void RunDirectory::keep_events() {
 
 void RunDirectory::append_probes(const json& record) { append_durably("probes.jsonl", record); }
 
-void RunDirectory::forget_metrics_after(int64_t epoch) {
-  forget_lines_after(epoch, path_ / "metrics.jsonl");
+json RunDirectory::forget_metrics_after(int64_t epoch) {
   if (const fs::path probes = path_ / "probes.jsonl"; is_there(probes)) {
-    forget_lines_after(epoch, probes);
+    static_cast<void>(forget_lines_after(epoch, probes));
   }
+  return forget_lines_after(epoch, path_ / "metrics.jsonl");
 }
 
 json RunDirectory::summary() const { return read_json_object(path_ / "summary.json"); }

@@ -75,9 +75,9 @@ class RunDirectory {
   void append_metrics(const nlohmann::json& record);
   /// The same for probes.jsonl.
   void append_probes(const nlohmann::json& record);
-  /// Drops the lines of metrics.jsonl and probes.jsonl from epochs after `epoch`: they will be run
-  /// again.
-  void forget_metrics_after(int64_t epoch);
+  /// Drops the lines of metrics.jsonl and probes.jsonl from epochs after `epoch`, which will be run
+  /// again, and the line of test, which is returned; null without one.
+  nlohmann::json forget_metrics_after(int64_t epoch);
   /// From now on there is an event file for TensorBoard with what metrics.jsonl has.
   void keep_events();
   /// summary.json, which has to be there.

@@ -61,7 +61,7 @@ class Training {
     if (resume && RunDirectory::holds_run(directory_.path())) {
       state_ = directory_.load("last", model_, &optimizer_, average_.get());
       parts_.method->load_state(state_.method);
-      directory_.forget_metrics_after(state_.epoch);
+      tested_ = directory_.forget_metrics_after(state_.epoch);
       warn_of_other_data();
     } else {
       save("last");
@@ -300,7 +300,11 @@ class Training {
     if (!continued) {
       summary["peak_rss_mb"] = peak_memory_mb();
       add_times(summary);
-    } else if (!summary.contains("no_test")) {  // was finished before: it stays as it is
+    } else if (!summary.contains("no_test") && result.test.samples == 0) {
+      // It was finished before, and stays so.
+      if (!tested_.is_null()) {
+        directory_.append_metrics(tested_);
+      }
       if (failure != nullptr) {
         std::rethrow_exception(failure);
       }
@@ -363,6 +367,7 @@ class Training {
   TrainingBatches batches_;
   Quarantine quarantine_;
   RunState state_;
+  json tested_;  // the line of test that a run has which continues; null without one
   double lr_ = 0;
   double train_seconds_ = 0;
   std::vector<double> step_seconds_;
