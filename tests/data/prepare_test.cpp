@@ -6,6 +6,7 @@
 #include "media/reference.h"
 #include "unbraid/core/error.h"
 #include "unbraid/data/csv.h"
+#include "unbraid/data/prepare/class_names.h"
 #include "unbraid/media/file.h"
 
 namespace unbraid {
@@ -154,6 +155,30 @@ TEST_F(Prepare, TakesPublishedListsAndMakesAVal) {
   lists.split_lists.emplace_back(Split::kVal, folder_.write("val.csv", "1001_DFA_ANG_XX\n"));
   expect_data_error([&] { return prepare("cremad", lists); },
                     {"val.csv:1", "1001_DFA_ANG_XX", "in the list of test too"});
+}
+
+TEST_F(Prepare, NamesTheClassesThatAreMissingOrTooMany) {
+  fs::create_directories(folder_.file("raw"));
+  static_cast<void>(folder_.write(
+      "raw/trainSet.txt", "Church bell&a&good&0&10\nchurch bell&b&good&2&8\nBark&e&good&0&1\n"));
+  static_cast<void>(folder_.write("raw/valSet.txt", "Church bell&c&good&0&10\n"));
+  static_cast<void>(folder_.write("raw/testSet.txt", "Church bell&d&good&0&10\n"));
+  for (const char* clip : {"a", "b", "c", "d", "e"}) {
+    file(fmt::format("raw/AVE/{}.mp4", clip));
+  }
+  expect_data_error([&] { return prepare("ave", options()); },
+                    {"expected 28 classes of ave, found 3: without Accordion, Acoustic guitar,",
+                     "Violin, fiddle; with ones that are not its own: church bell; --classes 3"});
+  // Of the two recipes, which name them too.
+  for (const auto& [recipe, names] :
+       {std::pair<std::string, std::span<const std::string_view>>{"ave", kAveClasses},
+        {"ucf101", kUcf101Classes}}) {
+    const std::string text =
+        testing::content_of(fmt::format("{}/recipes/{}/dgl.toml", UNBRAID_SOURCE_DIR, recipe));
+    for (const std::string_view name : names) {
+      EXPECT_NE(text.find(fmt::format("\"{}\"", name)), std::string::npos) << name;
+    }
+  }
 }
 
 TEST_F(Prepare, RefusesAListOfWhichNothingIsThere) {

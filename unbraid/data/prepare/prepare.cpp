@@ -4,6 +4,8 @@
 #include <array>
 #include <cmath>
 #include <set>
+#include <span>
+#include <string_view>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -13,6 +15,7 @@
 #include "unbraid/core/options.h"
 #include "unbraid/core/random.h"
 #include "unbraid/data/csv.h"
+#include "unbraid/data/prepare/class_names.h"
 #include "unbraid/data/prepare/layouts.h"
 #include "unbraid/media/file.h"
 #include "unbraid/media/npy.h"
@@ -26,15 +29,20 @@ namespace fs = std::filesystem;
 struct Entry {
   const char* name;
   Prepared (*prepare)(const PrepareOptions&);
-  int64_t classes;      // 0: any
-  bool scores = false;  // its labels may be numbers
+  int64_t classes;                               // 0: any
+  bool scores = false;                           // its labels may be numbers
+  std::span<const std::string_view> names = {};  // of its classes, where they are known
 };
 
 constexpr std::array kDataSets = {
-    Entry{"cremad", prepare_cremad, 6},       Entry{"kinetics-sounds", prepare_kinetics_sounds, 31},
-    Entry{"vggsound", prepare_vggsound, 309}, Entry{"ave", prepare_ave, 28},
-    Entry{"ucf101", prepare_ucf101, 101},     Entry{"mosei", prepare_mosei, 2, true},
-    Entry{"mosi", prepare_mosi, 2, true},     Entry{"food101", prepare_food101, 101},
+    Entry{"cremad", prepare_cremad, 6},
+    Entry{"kinetics-sounds", prepare_kinetics_sounds, 31},
+    Entry{"vggsound", prepare_vggsound, 309},
+    Entry{"ave", prepare_ave, 28, false, kAveClasses},
+    Entry{"ucf101", prepare_ucf101, 101, false, kUcf101Classes},
+    Entry{"mosei", prepare_mosei, 2, true},
+    Entry{"mosi", prepare_mosi, 2, true},
+    Entry{"food101", prepare_food101, 101},
     Entry{"folders", prepare_folders, 0},
 };
 
@@ -198,8 +206,26 @@ void check_splits(const PrepareOptions& options, const Prepared& prepared) {
   }
 }
 
-void check_classes(const std::string& data_set, const PrepareOptions& options, int64_t expected,
-                   const Prepared& prepared) {
+/// Which classes are missing and which are too many, where their names are known; else all.
+std::string difference_of_classes(const Entry& entry, const std::vector<std::string>& found) {
+  if (entry.names.empty()) {
+    return fmt::format("{}", fmt::join(found, ", "));
+  }
+  std::vector<std::string_view> missing;
+  std::copy_if(entry.names.begin(), entry.names.end(), std::back_inserter(missing),
+               [&](std::string_view name) {
+                 return std::find(found.begin(), found.end(), name) == found.end();
+               });
+  std::vector<std::string> more;
+  std::copy_if(found.begin(), found.end(), std::back_inserter(more), [&](const std::string& name) {
+    return std::find(entry.names.begin(), entry.names.end(), name) == entry.names.end();
+  });
+  return fmt::format("{}{}{}{}{}", missing.empty() ? "" : "without ", fmt::join(missing, ", "),
+                     missing.empty() || more.empty() ? "" : "; ",
+                     more.empty() ? "" : "with ones that are not its own: ", fmt::join(more, ", "));
+}
+
+void check_classes(const Entry& entry, const PrepareOptions& options, const Prepared& prepared) {
   std::set<std::string> found;
   for (const PreparedSample& sample : prepared.samples) {
     found.insert(sample.label);
@@ -207,12 +233,12 @@ void check_classes(const std::string& data_set, const PrepareOptions& options, i
   std::vector<std::string> without;
   std::copy_if(prepared.classes.begin(), prepared.classes.end(), std::back_inserter(without),
                [&](const std::string& name) { return !found.contains(name); });
-  const int64_t wanted = options.classes.value_or(expected);
+  const int64_t wanted = options.classes.value_or(entry.classes);
   if (wanted != 0 && static_cast<int64_t>(prepared.classes.size()) != wanted) {
     throw DataError(fmt::format(
         "{}: expected {} classes of {}, found {}: {}; --classes {} takes them as they are",
-        options.raw.string(), wanted, data_set, prepared.classes.size(),
-        fmt::join(prepared.classes, ", "), prepared.classes.size()));
+        options.raw.string(), wanted, entry.name, prepared.classes.size(),
+        difference_of_classes(entry, prepared.classes), prepared.classes.size()));
   }
   if (prepared.classes.size() < 2) {
     throw DataError(fmt::format("{}: expected at least 2 classes, found {}", options.raw.string(),
@@ -282,7 +308,7 @@ Prepared prepare(const std::string& data_set, const PrepareOptions& options) {
   if (options.scores) {
     check_splits(options, prepared);
   } else {
-    check_classes(data_set, options, entry->classes, prepared);
+    check_classes(*entry, options, prepared);
   }
   return prepared;
 }
