@@ -110,6 +110,15 @@ TEST(Verdict, NamesWhatHasTooFewSeeds) {
                                       "that joint has too."}));
 }
 
+TEST(Verdict, SaysWhyAGapWithoutWidthIsOpen) {
+  Comparison made = comparison();
+  made.rows[2].gap["audio"] = {0.1, 0, 2};
+  EXPECT_EQ(verdict(made)[1],
+            (Statement{Kind::kSilence,
+                       "Whether audio is under-optimised in joint is open: the gap is +10.0 ± 0.0 "
+                       "points at every seed, which says nothing of chance."}));
+}
+
 TEST(Verdict, NamesWhatDidNothingOfItsOwnOnce) {
   Comparison made = comparison();
   made.rows.push_back(made.rows[3]);

@@ -144,13 +144,16 @@ class Verdict {
               Losses& losses) {
     if (!gap.differs_from_zero()) {
       open_.push_back({Statement::Kind::kSilence,
-                       gap.count < 2 ? fmt::format("Whether {} is under-optimised in {} is open: "
-                                                   "it takes two seeds or more.",
-                                                   modality, row.label)
-                                     : fmt::format("Whether {} is under-optimised in {} is open: "
-                                                   "the gap is {} {}.",
-                                                   modality, row.label, words_.difference(gap),
-                                                   words_.unit())});
+                       gap.count < 2
+                           ? fmt::format("Whether {} is under-optimised in {} is open: "
+                                         "it takes two seeds or more.",
+                                         modality, row.label)
+                           : fmt::format("Whether {} is under-optimised in {} is open: "
+                                         "the gap is {} {}{}.",
+                                         modality, row.label, words_.difference(gap), words_.unit(),
+                                         gap.half_width > 0 ? ""
+                                                            : " at every seed, which says "
+                                                              "nothing of chance")});
       return;
     }
     const std::string values =
