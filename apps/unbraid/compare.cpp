@@ -548,7 +548,7 @@ class Comparing {
     for (const std::string& modality : modalities_) {
       alone[modality] = modality + " alone";
     }
-    const Comparison comparison = compare(results, alone);
+    const Comparison comparison = compared(results, alone);
     const std::string text = to_text(comparison);
     const std::string same = of_methods_like_reference(comparison);
     write_file_durably(out_ / "comparison.txt", text);
@@ -567,6 +567,19 @@ class Comparing {
                               "in their folders): what they are scored on may differ.\n",
                               comparison.skipping))
         << (same.empty() ? "" : same + "\n") << "Tables and runs are in " << out_.string() << "\n";
+  }
+
+  /// What was trained while the data changed is not put side by side.
+  static Comparison compared(const std::vector<RunResult>& results,
+                             const std::map<std::string, std::string>& alone) {
+    try {
+      return compare(results, alone);
+    } catch (const DataError& problem) {
+      throw DataError(
+          fmt::format("{}; remove the folders of the runs on data that is no more, and "
+                      "the same command trains them again",
+                      problem.what()));
+    }
   }
 
   static void note_untested(QueueResult& outcome, const std::string& title,
