@@ -53,5 +53,10 @@ TEST(RandomStream, DrawsWhatItsDistributionsSay) {
   EXPECT_NEAR(uniform_sum / kDraws, 3.0, 0.02);
 }
 
+TEST(SeededTests, StartFromOneSeed) {
+  constexpr uint64_t kSeed = 20251127;  // of tests/seeded.cpp
+  EXPECT_EQ(at::detail::getDefaultCPUGenerator().current_seed(), kSeed);
+}
+
 }  // namespace
 }  // namespace unbraid
