@@ -311,9 +311,10 @@ class Comparing {
         auto overrides = overrides_of_run(contender, 0);
         overrides.insert(overrides.end(), candidate.begin(), candidate.end());
         try {
-          read_recipe(arguments_.recipe, overrides);
-          if (&candidate == &candidates.front()) {  // whether the fusion takes the encoders
+          if (&candidate == &candidates.front()) {  // and whether the fusion takes the encoders
             static_cast<void>(read_sized_recipe(arguments_.recipe, overrides).build_model());
+          } else {
+            read_recipe(arguments_.recipe, overrides);
           }
         } catch (const RecipeError& problem) {
           throw RecipeError(as_asked_for(problem.what(), contender, candidate));
@@ -376,11 +377,15 @@ class Comparing {
   void expect_settings_of(const fs::path& run, const std::vector<std::string>& overrides) const {
     const std::string difference = difference_of_settings(run, overrides);
     if (!difference.empty()) {
-      throw RecipeError(
-          fmt::format("{}: was compared with other settings ({}); a comparison continues with its "
-                      "own, or name another --out",
-                      run.string(), difference));
+      throw other_settings(run, difference);
     }
+  }
+
+  static RecipeError other_settings(const fs::path& run, const std::string& difference) {
+    return RecipeError(
+        fmt::format("{}: was compared with other settings ({}); a comparison continues with its "
+                    "own, or name another --out",
+                    run.string(), difference));
   }
 
   /// Before others are trained for nothing.
@@ -456,23 +461,26 @@ class Comparing {
   /// Before anything is tuned: runs that are there have one of the candidates, or tuning would be
   /// for nothing.
   void expect_candidates_of_runs() const {
+    if (tuned_.empty()) {
+      return;
+    }
     const auto candidates = candidates_of(tuned_);
     for (const Contender& contender : contenders_) {
-      for (int seed = 0; !tuned_.empty() && seed < arguments_.seeds; ++seed) {
+      for (int seed = 0; seed < arguments_.seeds; ++seed) {
         const fs::path folder = folder_of(contender.folder, seed);
         if (!RunDirectory::holds_run(folder)) {
           continue;
         }
+        std::string difference;
         const bool any =
             std::any_of(candidates.begin(), candidates.end(), [&](const auto& candidate) {
               auto overrides = overrides_of_run(contender, seed);
               overrides.insert(overrides.end(), candidate.begin(), candidate.end());
-              return difference_of_settings(folder, overrides).empty();
+              difference = difference_of_settings(folder, overrides);
+              return difference.empty();
             });
         if (!any) {
-          auto overrides = overrides_of_run(contender, seed);
-          overrides.insert(overrides.end(), candidates.back().begin(), candidates.back().end());
-          expect_settings_of(folder, overrides);
+          throw other_settings(folder, difference);
         }
       }
     }
